@@ -1,0 +1,74 @@
+"""Development tasks: ``nox -s tests lint bench docs sanitize symbols ulp``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+CPP_FILES = sorted(
+    str(path)
+    for folder in ("csrc", "tests/cpp")
+    for path in Path(folder).rglob("*")
+    if path.suffix in {".hpp", ".cpp", ".h"}
+)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The suite, on an installed build: ``nox -s tests -- -k lstm``."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, lint and types, changing nothing."""
+    session.install("-r", ".ci/lint.txt", "numpy")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy", "--strict", env={"MYPYPATH": "python"})
+    session.run("clang-format", "--dry-run", "-Werror", *CPP_FILES)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every row beside each peer that is installed."""
+    session.install(".[bench]")
+    session.run("python", "-m", "bench.compare", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The README's code blocks, the examples and every link between the documents."""
+    session.install(".[test]")
+    session.run("pytest", "tests/test_readme.py", "tests/test_examples.py")
+
+
+def ctest(session: nox.Session, preset: str) -> None:
+    session.install("cmake", "ninja", "pybind11>=3.1")
+    session.run("cmake", "--preset", preset, "--fresh")
+    session.run("cmake", "--build", "--preset", preset)
+    session.run("ctest", "--preset", preset)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    ctest(session, "sanitize")
+
+
+@nox.session
+def symbols(session: nox.Session) -> None:
+    """The optimised build: the C++ tests, and no weak symbol in a tier's objects."""
+    ctest(session, "release")
+
+
+@nox.session
+def ulp(session: nox.Session) -> None:
+    """The error of exp, tanh and sigmoid at every one of the 2^32 floats."""
+    session.install(".[test]")
+    session.run("pytest", "tests/kernels/test_ulp.py", env={"RNNFAST_ULP_STRIDE": "1"})
