@@ -1,0 +1,22 @@
+"""The layers in pure NumPy: what every number of the kernels is measured against.
+
+It reads like the equations, is as slow as they are, and also runs forwards in complex numbers, so
+that the complex step can differentiate it. The functions are those of `rnnfast.functional`.
+"""
+
+from . import cells as cells
+from .cell import CELLS
+from .functional import run, run_vjp
+from .wrappers import gru, gru_vjp, lstm, lstm_vjp, rnn, rnn_vjp
+
+__all__ = [
+    "CELLS",
+    "gru",
+    "gru_vjp",
+    "lstm",
+    "lstm_vjp",
+    "rnn",
+    "rnn_vjp",
+    "run",
+    "run_vjp",
+]

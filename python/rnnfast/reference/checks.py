@@ -1,0 +1,137 @@
+"""What a layer accepts: each error names the argument, what came and what was expected."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .cell import CELLS, Array, Arrays, Cell
+from .scan import Weights
+
+State = Array | tuple[Array | None, Array | None] | None
+
+_DTYPES = ("float32", "float64", "complex64", "complex128")
+_RESERVED = (
+    "activations",
+    "activation_alpha",
+    "activation_beta",
+    "clip",
+    "input_forget",
+    "W_ra",
+    "resets",
+)
+
+
+class Problem(NamedTuple):
+    """The cell and the sizes of one call, and the dtype of all its arrays: x's."""
+
+    cell: Cell
+    T: int
+    B: int
+    I: int  # noqa: E741
+    H: int
+    dtype: np.dtype[Any]
+
+    def check(self, name: str, value: object, *letters: str) -> None:
+        """Check kind, dtype and shape; the shape in letters, as in ("G*H", "I")."""
+        array = check_kind(name, value, self.dtype)
+        sizes = {"T": self.T, "B": self.B, "I": self.I, "H": self.H}
+        sizes |= {"G*H": self.cell.gates * self.H, "P": self.cell.params}
+        shape = tuple(sizes[letter] for letter in letters)
+        if array.shape != shape:
+            words = ", ".join(letters).replace("G", f"{self.cell.gates}")
+            words = words.replace("P", f"{self.cell.params}") + ("," if len(letters) == 1 else "")
+            raise ValueError(
+                f"{name} has shape {array.shape}, expected ({words}) = {shape} for {self.cell.name}"
+            )
+
+
+def find_cell(name: str) -> Cell:
+    """The cell of that name."""
+    if name not in CELLS:
+        raise ValueError(f"cell is {name!r}, expected one of {', '.join(CELLS)}")
+    return CELLS[name]
+
+
+def refuse(options: Iterable[str]) -> None:
+    """Refuse options that do not exist: some names are kept for later, others are mistakes."""
+    for name in options:
+        if name in _RESERVED:
+            raise ValueError(f"{name} is reserved for a later version, expected it to be absent")
+        raise TypeError(f"{name} is not an argument of this function")
+
+
+def check_layer(cell: Cell, x: Array, weights: Weights) -> Problem:
+    """Check the input and the parameters of a layer, and give its sizes."""
+    check_kind("x", x, None)
+    if x.ndim != 3:
+        raise ValueError(f"x has shape {x.shape}, expected (T, B, I)")
+    T, B, I = x.shape  # noqa: E741
+    check_kind("W_ax", weights.W_ax, x.dtype)
+    rows = len(weights.W_ax) if weights.W_ax.ndim else 0
+    H = rows // cell.gates
+    if rows == 0 or rows % cell.gates or weights.W_ax.shape != (rows, I):
+        raise ValueError(
+            f"W_ax has shape {weights.W_ax.shape}, expected ({cell.gates}*H, I) with H >= 1 "
+            f"and I = {I} for {cell.name}"
+        )
+    problem = Problem(cell, T, B, I, H, x.dtype)
+    problem.check("W_aa", weights.W_aa, "G*H", "H")
+    for name in ("b_a", "b_aa"):
+        if getattr(weights, name) is not None:
+            problem.check(name, getattr(weights, name), "G*H")
+    if weights.peephole is not None and cell.params == 0:
+        raise ValueError(f"peephole must be None for {cell.name}, which has none")
+    if cell.params:
+        problem.check("peephole", weights.peephole, "P", "H")
+    return problem
+
+
+def state_or_zeros(problem: Problem, names: tuple[str, str], state: State) -> Arrays:
+    """The arrays of a state, or of a state's gradient; None, whole or half, becomes zeros."""
+    if problem.cell.states == 1:
+        halves = [state]
+    elif state is None:
+        halves = [None, None]
+    elif isinstance(state, tuple) and len(state) == 2:
+        halves = list(state)
+    else:
+        raise TypeError(
+            f"({', '.join(names)}) is a {type(state).__name__}, expected None or a tuple of two "
+            f"for {problem.cell.name}"
+        )
+    zeros = np.zeros((problem.B, problem.H), problem.dtype)
+    arrays = []
+    for name, half in zip(names, halves, strict=False):
+        if half is not None:
+            problem.check(name, half, "B", "H")
+        arrays.append(zeros if half is None else np.asarray(half))
+    return tuple(arrays)
+
+
+def lengths_or_full(problem: Problem, lengths: ArrayLike | None) -> Array:
+    """The length of each sequence; None means that all have T steps."""
+    T, B = problem.T, problem.B
+    if lengths is None:
+        return np.full(B, T)
+    values = np.asarray(lengths)
+    if values.size and values.dtype.kind not in "iu":
+        raise TypeError(f"lengths has dtype {values.dtype}, expected integers")
+    if values.shape != (B,):
+        raise ValueError(f"lengths has shape {values.shape}, expected (B,) = ({B},)")
+    for length in values:
+        if not 0 <= length <= T:
+            raise ValueError(f"lengths contains {length}, expected 0 to T = {T}")
+    return values.astype(np.intp)
+
+
+def check_kind(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:
+    """Give an argument that is an array of x's dtype (None: of any that is supported)."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected a NumPy array")
+    if dtype is None and value.dtype not in [np.dtype(d) for d in _DTYPES]:
+        raise TypeError(f"{name} has dtype {value.dtype}, expected one of {', '.join(_DTYPES)}")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"{name} has dtype {value.dtype}, expected {dtype}, the dtype of x")
+    return value

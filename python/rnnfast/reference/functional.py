@@ -1,0 +1,166 @@
+"""One layer in one direction, with the signatures of `rnnfast.functional`."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .cell import Array, Arrays
+from .checks import (
+    Problem,
+    State,
+    check_layer,
+    find_cell,
+    lengths_or_full,
+    refuse,
+    state_or_zeros,
+)
+from .scan import Step, Weights, backward, forward
+
+Pullback = Callable[..., dict[str, Array]]
+
+
+def run(
+    cell: str,
+    x: Array,
+    state: State,
+    W_ax: Array,
+    W_aa: Array,
+    b_a: Array | None = None,
+    b_aa: Array | None = None,
+    *,
+    peephole: Array | None = None,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
+) -> tuple[Array, Any]:
+    """Run the cell of that name over a batch of sequences.
+
+    Parameters
+    ----------
+    cell : a name in `rnnfast.reference.CELLS`
+    x : (T, B, I), float32, float64, complex64 or complex128; all arrays have x's dtype
+    state : a0 (B, H) or, for cells with two states, (a0, c0); None, whole or half, is zero
+    W_ax, W_aa : (G*H, I) and (G*H, H)
+    b_a, b_aa : (G*H,) each, or None for zero
+    peephole : (P, H) for the cells that have per-unit parameters, else None
+    lengths : integers (B,), 0 to T: a past a length is 0, and a reverse sequence starts there
+    reverse : run from each sequence's end to its start; a stays aligned with x
+    out : (T, B, H), where to write a
+
+    Returns
+    -------
+    a : (T, B, H)
+    state : a_T or (a_T, c_T), each (B, H): the state after each sequence's last step
+
+    Raises
+    ------
+    TypeError, ValueError
+        naming the argument, what came and what was expected
+    """
+    weights = Weights(W_ax, W_aa, b_a, b_aa, peephole)
+    a, states, _, _ = _run(cell, x, state, weights, lengths, reverse, out, reserved)
+    return a, _as_state(states)
+
+
+def run_vjp(
+    cell: str,
+    x: Array,
+    state: State,
+    W_ax: Array,
+    W_aa: Array,
+    b_a: Array | None = None,
+    b_aa: Array | None = None,
+    *,
+    peephole: Array | None = None,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
+) -> tuple[Array, Any, Pullback]:
+    """Run the cell as `run` does, and give the function that takes gradients back.
+
+    pullback(da=None, dstate=None, *, retain=False, skip=()) takes the gradients of a and of the
+    final state (None is zero) to those of the arguments: a dict with the keys x, a0, c0, W_ax,
+    W_aa, b_a, b_aa and peephole, without those that were None (a0 and c0 are always there, as the
+    cell has them) and those in skip. It may be called once, or again after retain=True; a call
+    too many is a RuntimeError. `checkpoint` changes nothing here: it is about memory.
+    """
+    weights = Weights(W_ax, W_aa, b_a, b_aa, peephole)
+    if np.iscomplexobj(x):
+        raise TypeError(f"x has dtype {x.dtype}, expected float32 or float64 for gradients")
+    a, states, problem, tape = _run(cell, x, state, weights, lengths, reverse, out, reserved)
+    return a, _as_state(states), _Pullback(problem, x, weights, tape)
+
+
+def _run(
+    cell: str,
+    x: Array,
+    state: State,
+    weights: Weights,
+    lengths: ArrayLike | None,
+    reverse: bool,
+    out: Array | None,
+    reserved: Collection[str],
+) -> tuple[Array, Arrays, Problem, list[Step]]:
+    """Check everything, then run forwards."""
+    refuse(reserved)
+    problem = check_layer(find_cell(cell), x, weights)
+    initial = state_or_zeros(problem, ("a0", "c0"), state)
+    ends = lengths_or_full(problem, lengths)
+    if out is not None:
+        problem.check("out", out, "T", "B", "H")
+    with np.errstate(all="ignore"):  # NaN and Inf in the data are the data's affair
+        a, states, tape = forward(problem.cell, x, initial, weights, ends, reverse)
+    if out is None:
+        return a, states, problem, tape
+    out[...] = a
+    return out, states, problem, tape
+
+
+class _Pullback:
+    """What run_vjp returns; it holds x and the weights by reference."""
+
+    def __init__(self, problem: Problem, x: Array, weights: Weights, tape: list[Step]) -> None:
+        self._problem, self._x, self._weights = problem, x, weights
+        self._tape: list[Step] | None = tape
+
+    def __call__(
+        self,
+        da: Array | None = None,
+        dstate: State = None,
+        *,
+        retain: bool = False,
+        skip: Collection[str] = (),
+    ) -> dict[str, Array]:
+        """Gradients of everything that run_vjp was given, by name."""
+        problem, weights = self._problem, self._weights
+        if self._tape is None:
+            raise RuntimeError("pullback was called before without retain=True")
+        if da is not None:
+            problem.check("da", da, "T", "B", "H")
+        dstates = state_or_zeros(problem, ("da_T", "dc_T"), dstate)
+        with np.errstate(all="ignore"):
+            g = backward(problem.cell, self._x, weights, self._tape, da, dstates)
+        given = {"x": self._x, **weights._asdict()}
+        grads = {
+            name: getattr(g, name).reshape(array.shape)
+            for name, array in given.items()
+            if array is not None
+        }
+        grads |= zip(("a0", "c0"), g.state, strict=False)
+        for name in skip:
+            if name not in ("x", "a0", "c0", *Weights._fields):
+                raise ValueError(f"skip contains {name!r}, which is no gradient's name")
+            grads.pop(name, None)
+        if not retain:
+            self._tape = None
+        return grads
+
+
+def _as_state(states: Arrays) -> Array | Arrays:
+    """A state as the caller knows it: one array, or the tuple (a, c)."""
+    return states[0] if len(states) == 1 else states
