@@ -1,0 +1,16 @@
+// The registry: one line a cell.
+#pragma once
+#include "cell.hpp"
+#include "gru.hpp"
+#include "lstm.hpp"
+#include "rnn.hpp"
+
+namespace rnnfast {
+namespace {
+
+using AllCells = CellList<Rnn<Tanh>, Rnn<Relu>, Rnn<Sigmoid>, Rnn<Identity>,
+                          Lstm<false>, Lstm<true>,
+                          GruAfter, GruBefore>;
+
+}  // namespace
+}  // namespace rnnfast

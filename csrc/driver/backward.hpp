@@ -1,0 +1,331 @@
+// Backpropagation through time for one group of rows. Step by step from the end, the cell writes
+// its deltas (over the saved vectors, unless they are to stay) and the product with W_aa carries
+// them one step back; chunk by chunk the deltas then give dx and the gradients of the weights.
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+template <class Cell, class R>
+struct PackedBack {
+  R* W_ax;               // k over [x slot][unit], columns I
+  R* W_aa[Cell::stages];  // k over [r slot of the stage][unit], columns H
+
+  PackedBack(Arena& arena, const Sizes<Cell, R>& z, idx I) {
+    W_ax = arena.take<R>(Cell::gates * z.units * round_up<R>(I));
+    for_each_stage<Cell>([&](auto s) {
+      W_aa[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * z.units);
+    });
+  }
+};
+
+// Gradients of the weights, the shapes of Problem's. A group's own part, or the caller's arrays.
+template <class R>
+struct WeightGradients {
+  R *dW_ax, *dW_aa, *db_a, *db_aa, *dparam;
+
+  WeightGradients(const Problem<R>& p)
+      : dW_ax(p.dW_ax), dW_aa(p.dW_aa), db_a(p.db_a), db_aa(p.db_aa), dparam(p.dparam) {}
+  WeightGradients(Arena& arena, const Problem<R>& p, int gates, int params)
+      : dW_ax(p.dW_ax ? arena.take<R>(gates * p.H * p.I) : nullptr),
+        dW_aa(p.dW_aa ? arena.take<R>(gates * p.H * p.H) : nullptr),
+        db_a(p.db_a ? arena.take<R>(gates * p.H) : nullptr),
+        db_aa(p.db_aa ? arena.take<R>(gates * p.H) : nullptr),
+        dparam(p.dparam ? arena.take<R>(params * p.H) : nullptr) {}
+};
+
+// What a group carries from one segment of steps to the one before.
+template <class Cell, class R>
+struct Carry {
+  R* dstate[Cell::states];  // (rows, state_step)
+  R* dparam;                // (P, units)
+
+  Carry(Arena& arena, const Sizes<Cell, R>& z) {
+    for (R*& d : dstate) d = arena.take<R>(z.group_rows * z.state_step);
+    dparam = arena.take<R>(Cell::params * z.units);
+  }
+};
+
+// A thread's memory for the backward pass.
+template <class Cell, class R>
+struct BackwardScratch {
+  R* doperand;  // (rows, state_step)
+  R* tile;      // (chunk * rows, max_vectors * lanes): one panel of dx
+  idx* da_offset;
+  idx* delta_offset;       // (chunk * rows)
+  idx* state_offset;
+  const R** delta_rows;    // (chunk * rows)
+  const R** operand_rows;  // (chunk * rows)
+  idx widest;
+  TransposedScratch<R> transposed;
+
+  BackwardScratch(Arena& arena, const Sizes<Cell, R>& z, idx I)
+      : doperand(arena.take<R>(z.group_rows * z.state_step)),
+        tile(arena.take<R>(z.chunk * z.group_rows * max_vectors * lanes<R>)),
+        da_offset(arena.take<idx>(z.group_rows)),
+        delta_offset(arena.take<idx>(z.chunk * z.group_rows)),
+        state_offset(arena.take<idx>(z.group_rows)),
+        delta_rows(arena.take<const R*>(z.chunk * z.group_rows)),
+        operand_rows(arena.take<const R*>(z.chunk * z.group_rows)),
+        widest(I > z.H ? I : z.H), transposed(arena, widest) {}
+};
+
+template <class R>
+struct BackRows {
+  idx rows, H, units;
+  const R* saved;
+  idx saved_step;
+  R* delta;
+  idx delta_step;
+  const R* prev[max_states];
+  const R* next[max_states];
+  R* dstate[max_states];
+  const R* doperand;
+  idx state_step;
+  const R* da;  // null: the outputs had no gradient
+  const idx* da_offset;
+  const R* param;
+  R* dparam;
+};
+
+template <class Cell, int s, class R>
+void backward_rows(const BackRows<R>& q) noexcept {
+  using V = Vec<R>;
+  constexpr idx W = lanes<R>;
+  constexpr bool is_last = s == Cell::stages - 1;
+  for (idx r = 0; r < q.rows; ++r)
+    for (idx unit = 0; unit < q.units; unit += W) {
+      const idx state = r * q.state_step + unit, real = q.H - unit;
+      R* delta = q.delta + r * q.delta_step + unit;
+      Backward<Cell, V> d = {};
+      for (int i = 0; i < Cell::saved; ++i)
+        d.saved[i] = load(q.saved + r * q.saved_step + i * q.units + unit);
+      for (int i = 0; i < Cell::states; ++i) {
+        d.prev[i] = load(q.prev[i] + state);
+        d.next[i] = load(q.next[i] + state);
+        d.dstate[i] = load(q.dstate[i] + state);
+      }
+      for (int i = 0; i < Cell::params; ++i) d.param[i] = load(q.param + i * q.units + unit);
+      // a stage leaves the slots of the others as they are
+      for (int i = 0; i < Cell::deltas && Cell::stages > 1; ++i)
+        d.delta[i] = is_last ? d.saved[i] : load(delta + i * q.units);
+      if constexpr (is_last) {
+        if (q.da != nullptr) {
+          const R* da = q.da + q.da_offset[r] + unit;
+          d.dstate[0] += real >= W ? load(da) : load_first(da, real);
+        }
+      } else {
+        d.doperand = load(q.doperand + state);
+      }
+      Cell::template backward<s, R>(d);
+      for (int i = 0; i < Cell::deltas; ++i) {
+        // a lane beyond H stays 0 even where a NaN or Inf would make it NaN
+        if (real < W) store(delta + i * q.units, V{}), store_first(delta + i * q.units, d.delta[i], real);
+        else store(delta + i * q.units, d.delta[i]);
+      }
+      for (int i = 0; i < Cell::states; ++i) store(q.dstate[i] + state, d.dstate[i]);
+      for (int i = 0; i < Cell::params; ++i)
+        store(q.dparam + i * q.units + unit, load(q.dparam + i * q.units + unit) + d.dparam[i]);
+    }
+}
+
+template <class Cell, class R>
+class BackwardPass {
+ public:
+  // `delta` holds the deltas of steps first.. of the segment: the tape's saved vectors or memory of
+  // their own.
+  BackwardPass(const Problem<R>& p, const Packed<Cell, R>& packed, const PackedBack<Cell, R>& back,
+               idx group, const Carry<Cell, R>& carry, const Tape<Cell, R>& tape, R* delta,
+               idx first, void* scratch)
+      : p_(p), z_(p), packed_(packed), back_(back), g_(p, group), carry_(carry), tape_(tape),
+        delta_(delta), first_(first), arena_(scratch), scratch_(arena_, z_, p.I) {
+    for (idx r = 0; r < g_.rows; ++r) {
+      scratch_.state_offset[r] = r * z_.state_step;
+      scratch_.da_offset[r] = g_.offset(p, r, 0, p.da_t, p.da_b);
+    }
+  }
+
+  idx last_step(idx last) const { return last < g_.steps ? last : g_.steps; }
+
+  // The carried gradients before anything has flowed back: those of the final states.
+  void begin() const {
+    for (int i = 0; i < Cell::states; ++i)
+      for (idx r = 0; r < g_.rows; ++r) {
+        R* to = carry_.dstate[i] + r * z_.state_step;
+        const R* from = p_.dstate_T[i];
+        for (idx h = 0; h < z_.units; ++h)
+          to[h] = from == nullptr || h >= p_.H ? R(0) : from[g_.row[r] * p_.H + h];
+      }
+    for (idx i = 0; i < Cell::params * z_.units; ++i) carry_.dparam[i] = 0;
+  }
+
+  // Writes the gradients of the initial states.
+  void finish() const {
+    for (int i = 0; i < Cell::states; ++i) {
+      if (p_.dstate0[i] == nullptr) continue;
+      for (idx r = 0; r < g_.rows; ++r)
+        for (idx h = 0; h < p_.H; ++h)
+          p_.dstate0[i][g_.row[r] * p_.H + h] = carry_.dstate[i][r * z_.state_step + h];
+    }
+  }
+
+  // Steps [first, last) from the end: deltas, and what they carry back.
+  void through_time(idx first, idx last) const {
+    idx active = g_.active(last - 1, g_.rows);
+    for (idx s = last - 1; s >= first; --s) {
+      active = g_.active(s, active);
+      step(s, active);
+    }
+  }
+
+  // dx of steps [first, last).
+  void input_gradient(idx first, idx last) {
+    if (p_.dx == nullptr) return;
+    const idx rows = collect(first, last, all_x<Cell>.first);
+    constexpr idx W = lanes<R>;
+    const idx blocks = round_up<R>(p_.I) / W, K = Cell::gates * z_.units;
+    for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - delta_;
+    for (idx block = 0; block < blocks; block += max_vectors) {
+      int vectors = static_cast<int>(blocks - block < max_vectors ? blocks - block : max_vectors);
+      const idx column = block * W, width = vectors * W;
+      const idx valid = p_.I - column < width ? p_.I - column : width;
+      Tile<R> t = {delta_, scratch_.delta_offset, 1, back_.W_ax + column * K, width, K,
+                   nullptr, 0, scratch_.tile, width};
+      product(t, rows, vectors);
+      idx at = 0, active = g_.rows;
+      for (idx s = first; s < last; ++s) {
+        active = g_.active(s, active);
+        for (idx r = 0; r < active; ++r, ++at)
+          std::memcpy(p_.dx + g_.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
+                      scratch_.tile + at * width, valid * sizeof(R));
+      }
+    }
+  }
+
+  // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts.
+  void weight_gradients(idx first, idx last, const WeightGradients<R>& w, idx part, idx parts) {
+    idx rows = collect(first, last, all_x<Cell>.first);
+    if (part == 0 && w.db_a != nullptr)
+      add_column_sums(scratch_.delta_rows, rows, z_.units, z_.H, all_x<Cell>.gate, Cell::gates,
+                      w.db_a);
+    if (w.dW_ax != nullptr) {
+      collect_rows(first, last, [&](idx r, idx s) {
+        return p_.x + g_.offset(p_, r, s, p_.x_t, p_.x_b);
+      });
+      add(rows, Cell::gates, all_x<Cell>.gate, p_.I, w.dW_ax, part, parts);
+    }
+    for_each_stage<Cell>([&](auto s) {
+      using St = Stage<Cell, s>;
+      collect(first, last, St::r.first);
+      if (part == 0 && w.db_aa != nullptr)
+        add_column_sums(scratch_.delta_rows, rows, z_.units, z_.H, St::r.gate, St::gates, w.db_aa);
+      if (w.dW_aa == nullptr) return;
+      collect_rows(first, last, [&](idx r, idx t) -> const R* {
+        const idx row = (t - first_) * g_.rows + r;
+        if constexpr (s == 0) return tape_.state[0] + row * z_.state_step;
+        return tape_.saved + row * z_.saved_step + Cell::operand[s] * z_.units;
+      });
+      add(rows, St::gates, St::r.gate, p_.H, w.dW_aa, part, parts);
+    });
+  }
+
+  void add_params(const WeightGradients<R>& w) const {
+    if (w.dparam == nullptr) return;
+    for (idx i = 0; i < Cell::params; ++i)
+      for (idx h = 0; h < p_.H; ++h) {
+        w.dparam[i * p_.H + h] += carry_.dparam[i * z_.units + h];
+        carry_.dparam[i * z_.units + h] = 0;
+      }
+  }
+
+ private:
+  R* delta_row(idx s) const { return delta_ + (s - first_) * g_.rows * z_.delta_step; }
+
+  void step(idx s, idx active) const {
+    const idx state = g_.rows * z_.state_step, at = s - first_;
+    BackRows<R> q = {};
+    q.rows = active;
+    q.H = z_.H;
+    q.units = z_.units;
+    q.saved = tape_.saved + at * g_.rows * z_.saved_step;
+    q.saved_step = z_.saved_step;
+    q.delta = delta_row(s);
+    q.delta_step = z_.delta_step;
+    for (int i = 0; i < Cell::states; ++i) {
+      q.prev[i] = tape_.state[i] + at * state;
+      q.next[i] = tape_.state[i] + (at + 1) * state;
+      q.dstate[i] = carry_.dstate[i];
+    }
+    q.doperand = scratch_.doperand;
+    q.state_step = z_.state_step;
+    q.da = p_.da == nullptr ? nullptr : p_.da + (p_.reverse ? -s : s) * p_.da_t;
+    q.da_offset = scratch_.da_offset;
+    q.param = packed_.param;
+    q.dparam = carry_.dparam;
+    for (idx r = 0; r < active; ++r) scratch_.delta_offset[r] = r * z_.delta_step;
+    stage_back<Cell::stages - 1>(q);
+  }
+
+  template <int s>
+  void stage_back(const BackRows<R>& q) const {
+    using St = Stage<Cell, s>;
+    backward_rows<Cell, s>(q);
+    R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
+    const R* init = s == 0 ? out : nullptr;
+    const idx K = St::gates * z_.units;
+    for (idx block = 0; block < z_.blocks; block += max_vectors) {
+      idx left = z_.blocks - block;
+      int vectors = static_cast<int>(left < max_vectors ? left : max_vectors);
+      const idx column = block * lanes<R>;
+      Tile<R> t = {q.delta + St::r.first * z_.units, scratch_.delta_offset, 1,
+                   back_.W_aa[s] + column * K, vectors * lanes<R>, K,
+                   init == nullptr ? nullptr : init + column, z_.state_step, out + column,
+                   z_.state_step};
+      product(t, q.rows, vectors);
+    }
+    if constexpr (s > 0) stage_back<s - 1>(q);
+  }
+
+  // Lists the delta rows of steps [first, last), from slot `slot` on; returns their number.
+  idx collect(idx first, idx last, int slot) {
+    idx rows = 0, active = g_.rows;
+    for (idx s = first; s < last; ++s) {
+      active = g_.active(s, active);
+      for (idx r = 0; r < active; ++r)
+        scratch_.delta_rows[rows++] = delta_row(s) + r * z_.delta_step + slot * z_.units;
+    }
+    return rows;
+  }
+  template <class F>
+  void collect_rows(idx first, idx last, F&& row_of) {
+    idx rows = 0, active = g_.rows;
+    for (idx s = first; s < last; ++s) {
+      active = g_.active(s, active);
+      for (idx r = 0; r < active; ++r) scratch_.operand_rows[rows++] = row_of(r, s);
+    }
+  }
+
+  void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts) {
+    const idx strips = (gates * z_.units + strip_rows - 1) / strip_rows;
+    idx end = strips * (part + 1) / parts * strip_rows;
+    Transposed<R> t = {scratch_.delta_rows, scratch_.operand_rows, rows, N, z_.units, z_.H, gate,
+                       strips * part / parts * strip_rows,
+                       end < gates * z_.units ? end : gates * z_.units, C};
+    add_transposed(t, scratch_.transposed);
+  }
+
+  const Problem<R>& p_;
+  Sizes<Cell, R> z_;
+  const Packed<Cell, R>& packed_;
+  const PackedBack<Cell, R>& back_;
+  Group<R> g_;
+  Carry<Cell, R> carry_;
+  Tape<Cell, R> tape_;
+  R* delta_;
+  idx first_;
+  Arena arena_;
+  BackwardScratch<Cell, R> scratch_;
+};
+
+}  // namespace
+}  // namespace rnnfast

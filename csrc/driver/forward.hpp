@@ -1,0 +1,277 @@
+// Forward over time for one group of rows: the input product for a chunk of steps, then step by
+// step and panel by panel the recurrent product, with the cell as its epilogue.
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+// A thread's memory for the forward pass.
+template <class Cell, class R>
+struct ForwardScratch {
+  R* input;       // (chunk * rows, input_step): W_ax x + b_a (+ b_aa), panel by panel
+  R* sums;        // (rows, max_vectors * lanes): one panel's recurrent sums
+  R* state[Cell::states];  // (2, rows, state_step): when nothing is kept
+  R* saved;       // (rows, saved_step): for a later stage, when nothing is kept
+  idx* x_offset;  // (chunk * rows)
+  idx* a_offset;  // (rows): step 0 of each row in a
+  idx* state_offset;
+  idx* saved_offset;
+
+  ForwardScratch(Arena& arena, const Sizes<Cell, R>& z)
+      : input(arena.take<R>(z.chunk * z.group_rows * z.input_step)),
+        sums(arena.take<R>(z.group_rows * max_vectors * lanes<R>)) {
+    for (R*& s : state) s = arena.take<R>(2 * z.group_rows * z.state_step);
+    saved = arena.take<R>(z.group_rows * z.saved_step);
+    x_offset = arena.take<idx>(z.chunk * z.group_rows);
+    a_offset = arena.take<idx>(z.group_rows);
+    state_offset = arena.take<idx>(z.group_rows);
+    saved_offset = arena.take<idx>(z.group_rows);
+  }
+};
+
+// The epilogue's view of one step, rows 0..rows and blocks first_block..first_block + blocks.
+template <class R>
+struct StepRows {
+  idx rows, first_block, blocks, H, units;
+  const R* sums;
+  idx sums_step;
+  const R* input;  // the panel's part of the input product
+  idx input_step;
+  const R* prev[max_states];
+  R* next[max_states];
+  idx state_step;
+  R* saved;  // null: the cell leaves nothing
+  idx saved_step;
+  R* a;  // null: no sequence is wanted
+  const idx* a_offset;
+  const R* param;
+};
+
+template <class Cell, int s, class R>
+void forward_rows(const StepRows<R>& q) noexcept {
+  using V = Vec<R>;
+  using St = Stage<Cell, s>;
+  constexpr idx W = lanes<R>;
+  for (idx r = 0; r < q.rows; ++r)
+    for (idx b = 0; b < q.blocks; ++b) {
+      const idx unit = (q.first_block + b) * W, state = r * q.state_step + unit;
+      Forward<Cell, V> f = {};
+      for (int j = 0; j < St::gates; ++j) {
+        f.z[St::r.gate[j]] = load(q.sums + r * q.sums_step + (b * St::gates + j) * W);
+        if constexpr (St::split)
+          f.x[St::x.gate[j]] =
+              load(q.input + r * q.input_step + (St::x.first - St::first_slot + j) * W);
+      }
+      for (int i = 0; i < Cell::states; ++i) f.prev[i] = load(q.prev[i] + state);
+      for (int i = 0; i < Cell::params; ++i) f.param[i] = load(q.param + i * q.units + unit);
+      R* saved = q.saved == nullptr ? nullptr : q.saved + r * q.saved_step + unit;
+      if constexpr (s > 0)
+        for (int i = 0; i < Cell::saved; ++i) f.saved[i] = load(saved + i * q.units);
+      Cell::template forward<s, R>(f);
+      if (saved != nullptr)
+        for (int i = 0; i < Cell::saved; ++i) store(saved + i * q.units, f.saved[i]);
+      if constexpr (s == St::last) {
+        for (int i = 0; i < Cell::states; ++i) store(q.next[i] + state, f.next[i]);
+        if (q.a == nullptr) continue;
+        R* a = q.a + q.a_offset[r] + unit;
+        if (q.H - unit >= W)
+          store(a, f.next[0]);
+        else
+          store_first(a, f.next[0], q.H - unit);
+      }
+    }
+}
+
+template <class Cell, class R>
+class ForwardPass {
+ public:
+  ForwardPass(const Problem<R>& p, const Control& control, const Packed<Cell, R>& packed, idx group,
+              void* scratch)
+      : p_(p), control_(control), z_(p), packed_(packed), g_(p, group), arena_(scratch),
+        scratch_(arena_, z_) {
+    for (idx r = 0; r < g_.rows; ++r) {
+      scratch_.state_offset[r] = r * z_.state_step;
+      scratch_.saved_offset[r] = r * z_.saved_step;
+      scratch_.a_offset[r] = g_.offset(p, r, 0, p.a_t, p.a_b);
+    }
+    fill_split_bias();
+  }
+
+  // Copies the initial states into `state`, padded with 0.
+  void begin(R* const (&state)[Cell::states]) const {
+    for (int i = 0; i < Cell::states; ++i)
+      for (idx r = 0; r < g_.rows; ++r)
+        copy_padded(p_.state0[i], g_.row[r], state[i] + r * z_.state_step);
+  }
+
+  // Runs steps [first, last) and keeps everything in `tape`, whose state 0 is the one before
+  // `first`; writes a and the final states if `results`.
+  void keep(const Tape<Cell, R>& tape, idx first, idx last, bool results) {
+    const idx state = g_.rows * z_.state_step, saved = g_.rows * z_.saved_step;
+    run(first, last, results, [&](idx s, StepRows<R>& q) {
+      for (int i = 0; i < Cell::states; ++i) {
+        q.prev[i] = tape.state[i] + (s - first) * state;
+        q.next[i] = tape.state[i] + (s - first + 1) * state;
+      }
+      q.saved = Cell::saved == 0 ? nullptr : tape.saved + (s - first) * saved;
+    });
+  }
+
+  // Runs all steps and keeps nothing but, where `kept` is given, the states before every
+  // p.segment-th step.
+  void discard(R* const* kept) {
+    const idx state = g_.rows * z_.state_step;
+    begin(scratch_.state);
+    run(0, g_.steps, true, [&](idx s, StepRows<R>& q) {
+      for (int i = 0; i < Cell::states; ++i) {
+        q.prev[i] = scratch_.state[i] + (s % 2) * state;
+        q.next[i] = scratch_.state[i] + ((s + 1) % 2) * state;
+        if (kept != nullptr && s % p_.segment == 0)
+          std::memcpy(kept[i] + s / p_.segment * state, q.prev[i], state * sizeof(R));
+      }
+      q.saved = Cell::stages == 1 ? nullptr : scratch_.saved;
+    });
+  }
+
+ private:
+  void copy_padded(const R* from, idx row, R* to) const {
+    idx n = from == nullptr ? 0 : p_.H;
+    for (idx h = 0; h < n; ++h) to[h] = from[row * p_.H + h];
+    for (idx h = n; h < z_.units; ++h) to[h] = 0;
+  }
+
+  // The recurrent sum of a split gate starts from b_aa, which stands in the input product's own
+  // slot for it and is not written again.
+  void fill_split_bias() {
+    using St = Stage<Cell, 0>;
+    if constexpr (St::split) {
+      constexpr int slot = St::x.first == 0 ? St::slots - 1 : 0;
+      for (idx row = 0; row < z_.chunk * z_.group_rows; ++row)
+        for (idx b = 0; b < z_.blocks; ++b) {
+          idx at = (b * St::slots + slot) * lanes<R>;
+          store(scratch_.input + row * z_.input_step + at, load(packed_.bias_x + at));
+        }
+    }
+  }
+
+  // W_ax x + b for the active rows of steps [first, last), row after row; returns their number.
+  void input_product(idx first, idx last, idx active) {
+    idx rows = 0;
+    for (idx s = first; s < last; ++s) {
+      active = g_.active(s, active);
+      for (idx r = 0; r < active; ++r)
+        scratch_.x_offset[rows++] = g_.offset(p_, r, s, p_.x_t, p_.x_b);
+    }
+    for_each_stage<Cell>([&](auto s) {
+      using St = Stage<Cell, s>;
+      for_each_panel<St>([&](idx block, int blocks) {
+        idx at = (St::first_slot * z_.blocks + block * St::slots +
+                  (St::x.first - St::first_slot)) * lanes<R>;
+        int vectors = blocks * St::gates;
+        Tile<R> t = {p_.x, scratch_.x_offset, 1,
+                     packed_.W_ax[s] + block * St::gates * lanes<R> * p_.I, vectors * lanes<R>, p_.I,
+                     packed_.bias_x + at, 0, scratch_.input + at, z_.input_step};
+        product(t, rows, vectors);
+      });
+    });
+  }
+
+  template <class St, class F>
+  [[gnu::always_inline]] void for_each_panel(F&& f) const {
+    for (idx block = 0; block < z_.blocks; block += St::blocks_per_panel) {
+      idx left = z_.blocks - block;
+      f(block, static_cast<int>(left < St::blocks_per_panel ? left : St::blocks_per_panel));
+    }
+  }
+
+  template <class View>
+  void run(idx first, idx last, bool results, View&& view) {
+    if (last > g_.steps) last = g_.steps;
+    idx active = g_.active(first, g_.rows);
+    if (results) {
+      zero_past_the_end();
+      if (first == 0) finish(active, g_.rows, nullptr);
+    }
+    idx input_row = 0;
+    for (idx s = first; s < last; ++s) {
+      if ((s - first) % z_.chunk == 0) {
+        if (control_.interrupted(control_.team)) return;
+        idx end = s + z_.chunk < last ? s + z_.chunk : last;
+        input_product(s, end, active);
+        input_row = 0;
+      }
+      active = g_.active(s, active);
+      StepRows<R> q = {};
+      view(s, q);
+      step(s, active, input_row, results, q);
+      input_row += active;
+      if (!results) continue;
+      idx next = g_.active(s + 1, active);
+      if (next < active) finish(next, active, q.next);
+    }
+  }
+
+  void step(idx s, idx active, idx input_row, bool results, StepRows<R>& q) {
+    q.rows = active;
+    q.H = z_.H;
+    q.units = z_.units;
+    q.sums = scratch_.sums;
+    q.input_step = z_.input_step;
+    q.state_step = z_.state_step;
+    q.saved_step = z_.saved_step;
+    q.a_offset = scratch_.a_offset;
+    q.a = results && p_.a != nullptr ? p_.a + (p_.reverse ? -s : s) * p_.a_t : nullptr;
+    q.param = packed_.param;
+    const R* input = scratch_.input + input_row * z_.input_step;
+    for_each_stage<Cell>([&](auto stage) {
+      using St = Stage<Cell, stage>;
+      const R* left = stage == 0 ? q.prev[0] : q.saved + Cell::operand[stage] * z_.units;
+      const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
+      for_each_panel<St>([&](idx block, int blocks) {
+        int vectors = blocks * St::gates;
+        q.first_block = block;
+        q.blocks = blocks;
+        q.sums_step = vectors * lanes<R>;
+        q.input = input + (St::first_slot * z_.blocks + block * St::slots) * lanes<R>;
+        Tile<R> t = {left, offset, 1,
+                     packed_.W_aa[stage] + block * St::gates * lanes<R> * z_.H, vectors * lanes<R>,
+                     z_.H, q.input + (St::r.first - St::first_slot) * lanes<R>, z_.input_step,
+                     scratch_.sums, q.sums_step};
+        product(t, active, vectors);
+        forward_rows<Cell, stage>(q);
+      });
+    });
+  }
+
+  // Rows [first, last) have ended: their final states are in `state`, or are the initial ones.
+  void finish(idx first, idx last, R* const* state) const {
+    for (int i = 0; i < Cell::states; ++i)
+      for (idx r = first; r < last; ++r) {
+        R* out = p_.state_T[i] + g_.row[r] * p_.H;
+        const R* from = state != nullptr             ? state[i] + r * z_.state_step
+                        : p_.state0[i] == nullptr ? nullptr
+                                                  : p_.state0[i] + g_.row[r] * p_.H;
+        for (idx h = 0; h < p_.H; ++h) out[h] = from == nullptr ? R(0) : from[h];
+      }
+  }
+
+  void zero_past_the_end() const {
+    if (p_.a == nullptr) return;
+    for (idx r = 0; r < g_.rows; ++r)
+      for (idx t = g_.length[r]; t < p_.T; ++t) {
+        R* a = p_.a + t * p_.a_t + g_.row[r] * p_.a_b;
+        for (idx h = 0; h < p_.H; ++h) a[h] = 0;
+      }
+  }
+
+  const Problem<R>& p_;
+  const Control& control_;
+  Sizes<Cell, R> z_;
+  const Packed<Cell, R>& packed_;
+  Group<R> g_;
+  Arena arena_;
+  ForwardScratch<Cell, R> scratch_;
+};
+
+}  // namespace
+}  // namespace rnnfast

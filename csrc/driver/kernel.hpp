@@ -1,0 +1,293 @@
+// One cell's kernels in one precision: sizes of memory, packing, forward, backward. Tasks are whole
+// groups of rows; only weight gradients too large for a group to own are split by rows of W.
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+template <class F>
+void parallel(const Control& control, idx tasks, F&& f) {
+  auto call = [](void* context, std::ptrdiff_t index, int slot) {
+    (*static_cast<std::remove_reference_t<F>*>(context))(index, slot);
+  };
+  control.parallel(control.team, tasks, call, &f);
+}
+
+// The weight gradients' arrays of a group that fit its cache beside the deltas.
+constexpr idx own_gradient_bytes = 256 * 1024;
+
+template <class Cell, class R>
+struct Kernel {
+  using P = Problem<R>;
+  using Z = Sizes<Cell, R>;
+
+  static bool checkpoints(const P& p) { return p.segment < p.T; }
+  static idx segments(const P& p) { return p.T == 0 ? 0 : (p.T + p.segment - 1) / p.segment; }
+
+  // ---- packing
+
+  static std::size_t packed_size(const P& p) {
+    Arena arena(nullptr);
+    Packed<Cell, R>(arena, Z(p), p.I);
+    return arena.used();
+  }
+
+  static void pack(const P& p, void* memory) {
+    const Z z(p);
+    Arena arena(memory);
+    Packed<Cell, R> packed(arena, z, p.I);
+    for_each_stage<Cell>([&](auto s) {
+      using St = Stage<Cell, s>;
+      pack_gates(p.W_ax, p.H, p.I, St::x.gate, St::gates, St::blocks_per_panel, packed.W_ax[s]);
+      pack_gates(p.W_aa, p.H, p.H, St::r.gate, St::gates, St::blocks_per_panel, packed.W_aa[s]);
+      pack_bias<St>(p, z, packed.bias_x);
+    });
+    for (idx i = 0; i < Cell::params; ++i)
+      for (idx u = 0; u < z.units; ++u)
+        packed.param[i * z.units + u] = p.param == nullptr || u >= p.H ? R(0) : p.param[i * p.H + u];
+  }
+
+  // b_a + b_aa for a gate whose sums are merged; of a split gate b_a and b_aa in their own slots.
+  template <class St>
+  static void pack_bias(const P& p, const Z& z, R* out) {
+    out += St::first_slot * z.units;
+    for (idx i = 0; i < St::slots * z.units; ++i) out[i] = 0;
+    auto add = [&](const R* bias, const Side& side) {
+      for (idx u = 0; bias != nullptr && u < p.H; ++u)
+        for (int j = 0; j < St::gates; ++j) {
+          idx slot = side.first - St::first_slot + j;
+          out[(u / lanes<R> * St::slots + slot) * lanes<R> + u % lanes<R>] +=
+              bias[side.gate[j] * p.H + u];
+        }
+    };
+    add(p.b_a, St::x);
+    add(p.b_aa, St::r);
+  }
+
+  // ---- forward
+
+  // What forward leaves for backward: each group's tape, or its states before every segment.
+  struct Tapes {
+    Tape<Cell, R>* group;
+
+    Tapes(Arena& arena, const P& p) {
+      const Z z(p);
+      group = arena.take<Tape<Cell, R>>(z.groups);
+      for (idx i = 0; i < z.groups; ++i) {
+        Group<R> g(p, i);
+        Tape<Cell, R> tape = checkpoints(p) ? Tape<Cell, R>::states_only(arena, z, g, segments(p))
+                                            : Tape<Cell, R>(arena, z, g, g.steps);
+        if (group != nullptr) group[i] = tape;
+      }
+    }
+  };
+
+  static std::size_t tape_size(const P& p) {
+    Arena arena(nullptr);
+    Tapes(arena, p);
+    return arena.used();
+  }
+
+  static std::size_t forward_scratch(const P& p) {
+    Arena arena(nullptr);
+    ForwardScratch<Cell, R>(arena, Z(p));
+    return arena.used();
+  }
+
+  static std::size_t forward_work(const P& p, int threads) { return threads * forward_scratch(p); }
+
+  // `tape` may be null: nothing is kept then.
+  static void forward(const P& p, const Control& control, void* packed_memory, void* tape,
+                      void* work) {
+    const Z z(p);
+    Arena packed_arena(packed_memory), tape_arena(tape);
+    const Packed<Cell, R> packed(packed_arena, z, p.I);
+    const std::size_t scratch = forward_scratch(p);
+    const Tape<Cell, R>* tapes = tape == nullptr ? nullptr : Tapes(tape_arena, p).group;
+    parallel(control, z.groups, [&](idx i, int slot) {
+      ForwardPass<Cell, R> pass(p, control, packed, i, static_cast<char*>(work) + slot * scratch);
+      if (tapes == nullptr) return pass.discard(nullptr);
+      if (checkpoints(p)) return pass.discard(tapes[i].state);
+      pass.begin(tapes[i].state);
+      pass.keep(tapes[i], 0, p.T, true);
+    });
+  }
+
+  // ---- backward
+
+  struct Work {
+    PackedBack<Cell, R> back;
+    Carry<Cell, R>* carry;          // (groups)
+    WeightGradients<R>* gradients;  // (groups)
+    Tape<Cell, R>* segment;         // (groups), when checkpointing
+    R** delta;                      // (groups)
+    char* scratch;                  // (threads, scratch_size)
+    std::size_t scratch_size;
+
+    Work(Arena& arena, const P& p, int threads) : back(arena, Z(p), p.I) {
+      const Z z(p);
+      carry = arena.take<Carry<Cell, R>>(z.groups);
+      gradients = arena.take<WeightGradients<R>>(z.groups);
+      segment = arena.take<Tape<Cell, R>>(z.groups);
+      delta = arena.take<R*>(z.groups);
+      for (idx i = 0; i < z.groups; ++i) {
+        Group<R> g(p, i);
+        idx steps = g.steps < p.segment ? g.steps : p.segment;
+        Carry<Cell, R> c(arena, z);
+        WeightGradients<R> w = own_part(arena, p, z);
+        Tape<Cell, R> t(arena, z, g, checkpoints(p) ? steps : 0);
+        R* d = Z::keeps_deltas_apart(p) ? arena.take<R>(steps * g.rows * z.delta_step) : nullptr;
+        if (carry == nullptr) continue;
+        carry[i] = c, gradients[i] = w, segment[i] = t, delta[i] = d;
+      }
+      Arena one(nullptr);
+      BackwardScratch<Cell, R>(one, z, p.I);
+      scratch_size = one.used();
+      if (checkpoints(p) && forward_scratch(p) > scratch_size) scratch_size = forward_scratch(p);
+      scratch = arena.take<char>(threads * static_cast<idx>(scratch_size));
+    }
+  };
+
+  static bool owns_gradients(const P& p, const Z& z) {
+    return z.groups == 1 ||
+           Cell::gates * p.H * (p.I + p.H) * static_cast<idx>(sizeof(R)) <= own_gradient_bytes;
+  }
+
+  // The arrays that a group alone adds to.
+  static WeightGradients<R> own_part(Arena& arena, const P& p, const Z& z) {
+    if (z.groups == 1) return WeightGradients<R>(p);
+    P wanted = p;
+    if (!owns_gradients(p, z))
+      wanted.dW_ax = wanted.dW_aa = wanted.db_a = wanted.db_aa = nullptr;
+    return WeightGradients<R>(arena, wanted, Cell::gates, Cell::params);
+  }
+
+  static std::size_t backward_work(const P& p, int threads) {
+    Arena arena(nullptr);
+    Work(arena, p, threads);
+    return arena.used();
+  }
+
+  static void zero(const P& p, const WeightGradients<R>& w) {
+    auto clear = [](R* to, idx n) {
+      if (to != nullptr) std::memset(to, 0, static_cast<std::size_t>(n) * sizeof(R));
+    };
+    clear(w.dW_ax, Cell::gates * p.H * p.I);
+    clear(w.dW_aa, Cell::gates * p.H * p.H);
+    clear(w.db_a, Cell::gates * p.H);
+    clear(w.db_aa, Cell::gates * p.H);
+    clear(w.dparam, Cell::params * p.H);
+  }
+
+  // `packed_memory` holds the forward pass's weights; `tape` what forward left.
+  static void backward(const P& p, const Control& control, void* packed_memory, void* tape,
+                       void* work_memory) {
+    const Z z(p);
+    Arena packed_arena(packed_memory), tape_arena(tape), work_arena(work_memory);
+    const Packed<Cell, R> packed(packed_arena, z, p.I);
+    const Tapes tapes(tape_arena, p);
+    const Work work(work_arena, p, control.threads);
+    pack_back(p, work.back);
+    zero_dx(p);
+    zero(p, WeightGradients<R>(p));
+    for (idx i = 0; i < z.groups; ++i) zero(p, work.gradients[i]);
+    for (idx s = segments(p) - 1; s >= -1; --s)
+      if (s >= 0 || segments(p) == 0) one_segment(p, control, packed, tapes, work, s);
+    if (z.groups > 1)
+      for (idx i = 0; i < z.groups; ++i) add_part(p, work.gradients[i]);
+  }
+
+  static void pack_back(const P& p, const PackedBack<Cell, R>& back) {
+    pack_transposed(p.W_ax, p.H, p.I, all_x<Cell>.gate, Cell::gates, back.W_ax);
+    for_each_stage<Cell>([&](auto s) {
+      using St = Stage<Cell, s>;
+      pack_transposed(p.W_aa, p.H, p.H, St::r.gate, St::gates, back.W_aa[s]);
+    });
+  }
+
+  // dx past a sequence's end.
+  static void zero_dx(const P& p) {
+    for (idx b = 0; p.dx != nullptr && b < p.B; ++b)
+      for (idx t = p.length[b]; t < p.T; ++t) {
+        R* dx = p.dx + t * p.dx_t + p.row[b] * p.dx_b;
+        for (idx i = 0; i < p.I; ++i) dx[i] = 0;
+      }
+  }
+
+  // Segment `s` of the steps from its end; s = -1 when there are no steps at all.
+  static void one_segment(const P& p, const Control& control, const Packed<Cell, R>& packed,
+                          const Tapes& tapes, const Work& work, idx s) {
+    const Z z(p);
+    const bool own = owns_gradients(p, z);
+    const idx first = s < 0 ? 0 : s * p.segment;
+    auto pass_of = [&](idx i, int slot) {
+      const Tape<Cell, R>& tape = checkpoints(p) ? work.segment[i] : tapes.group[i];
+      return BackwardPass<Cell, R>(p, packed, work.back, i, work.carry[i], tape,
+                                   work.delta[i] == nullptr ? tape.saved : work.delta[i], first,
+                                   work.scratch + slot * work.scratch_size);
+    };
+    parallel(control, z.groups, [&](idx i, int slot) {
+      if (control.interrupted(control.team)) return;
+      if (checkpoints(p) && s >= 0)
+        recompute(p, control, packed, tapes.group[i], work, i, s, slot);
+      BackwardPass<Cell, R> pass = pass_of(i, slot);
+      const idx last = s < 0 ? 0 : pass.last_step(first + p.segment);
+      if (s == segments(p) - 1) pass.begin();
+      for_chunks_from_end(z, first, last, [&](idx from, idx to) {
+        if (control.interrupted(control.team)) return;
+        pass.through_time(from, to);
+        if (own) pass.weight_gradients(from, to, work.gradients[i], 0, 1);
+        pass.add_params(work.gradients[i]);
+        pass.input_gradient(from, to);
+      });
+      if (s <= 0) pass.finish();
+    });
+    if (own || s < 0) return;
+    const idx parts = control.threads;
+    parallel(control, parts, [&](idx part, int slot) {
+      for (idx i = 0; i < z.groups; ++i) {
+        if (control.interrupted(control.team)) return;
+        BackwardPass<Cell, R> pass = pass_of(i, slot);
+        for_chunks_from_end(z, first, pass.last_step(first + p.segment), [&](idx from, idx to) {
+          pass.weight_gradients(from, to, WeightGradients<R>(p), part, parts);
+        });
+      }
+    });
+  }
+
+  template <class F>
+  static void for_chunks_from_end(const Z& z, idx first, idx last, F&& f) {
+    if (last <= first) return;
+    for (idx from = first + (last - first - 1) / z.chunk * z.chunk; from >= first; from -= z.chunk)
+      f(from, from + z.chunk < last ? from + z.chunk : last);
+  }
+
+  static void recompute(const P& p, const Control& control, const Packed<Cell, R>& packed,
+                        const Tape<Cell, R>& kept, const Work& work, idx i, idx s, int slot) {
+    const Z z(p);
+    const Group<R> g(p, i);
+    const idx first = s * p.segment, size = g.rows * z.state_step;
+    if (first >= g.steps) return;
+    const Tape<Cell, R>& tape = work.segment[i];
+    for (int j = 0; j < Cell::states; ++j)
+      std::memcpy(tape.state[j], kept.state[j] + s * size,
+                  static_cast<std::size_t>(size) * sizeof(R));
+    ForwardPass<Cell, R> pass(p, control, packed, i, work.scratch + slot * work.scratch_size);
+    pass.keep(tape, first, first + p.segment, false);
+  }
+
+  // Adds a group's part to the caller's arrays.
+  static void add_part(const P& p, const WeightGradients<R>& w) {
+    auto add = [](R* to, const R* from, idx n) {
+      for (idx i = 0; from != nullptr && i < n; ++i) to[i] += from[i];
+    };
+    add(p.dW_ax, w.dW_ax, Cell::gates * p.H * p.I);
+    add(p.dW_aa, w.dW_aa, Cell::gates * p.H * p.H);
+    add(p.db_a, w.db_a, Cell::gates * p.H);
+    add(p.db_aa, w.db_aa, Cell::gates * p.H);
+    add(p.dparam, w.dparam, Cell::params * p.H);
+  }
+};
+
+}  // namespace
+}  // namespace rnnfast

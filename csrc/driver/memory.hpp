@@ -1,0 +1,170 @@
+// Where everything lies: the packed weights, what a group of rows keeps for the backward pass (the
+// tape), and each thread's working memory. Every layout is written once, as a function that takes
+// its arrays from an Arena; an Arena without memory only adds up the size.
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+class Arena {
+ public:
+  explicit Arena(void* memory) : base_(static_cast<char*>(memory)) {}
+
+  template <class T>
+  T* take(idx n) {
+    char* start = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64;
+    return reinterpret_cast<T*>(start);
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  char* base_;
+  std::size_t used_ = 0;
+};
+
+// The gates of one stage, in the order of their slots.
+struct Side {
+  int first;    // lowest slot
+  int gate[4];  // gate[j] has slot first + j
+};
+constexpr Side side_of(const int* slot, int begin, int end) {
+  Side side = {slot[begin], {}};
+  for (int g = begin; g < end; ++g)
+    if (slot[g] < side.first) side.first = slot[g];
+  for (int g = begin; g < end; ++g) side.gate[slot[g] - side.first] = g;
+  return side;
+}
+
+// What follows from a cell's declarations, at compile time.
+template <class Cell, int s>
+struct Stage {
+  static constexpr int begin = Cell::stage_begin[s], end = Cell::stage_begin[s + 1];
+  static constexpr int gates = end - begin;
+  static constexpr Side x = side_of(Cell::x_slot, begin, end);
+  static constexpr Side r = side_of(Cell::r_slot, begin, end);
+  static constexpr int first_slot = x.first < r.first ? x.first : r.first;
+  static constexpr int slots = (x.first > r.first ? x.first : r.first) + gates - first_slot;
+  static constexpr bool split = slots != gates;
+  // A panel is one block of units with all its gates, or several blocks where one gate would leave
+  // the tile too narrow.
+  static constexpr int blocks_per_panel = split || gates > 2 ? 1 : gates == 2 ? 2 : max_vectors;
+  static constexpr int last = Cell::stages - 1;
+};
+template <class Cell>
+constexpr Side all_x = side_of(Cell::x_slot, 0, Cell::gates);
+template <class Cell>
+constexpr Side all_r = side_of(Cell::r_slot, 0, Cell::gates);
+
+template <class F, int... s>
+[[gnu::always_inline]] inline void for_stages(F&& f, std::integer_sequence<int, s...>) {
+  (f(std::integral_constant<int, s>()), ...);
+}
+template <class Cell, class F>
+[[gnu::always_inline]] inline void for_each_stage(F&& f) {
+  for_stages(f, std::make_integer_sequence<int, Cell::stages>());
+}
+
+// Rows a multiple of 2 KB apart would share few cache sets: those get one more vector.
+template <class R>
+idx row_step(idx n) {
+  n = round_up<R>(n);
+  return n > 0 && n * static_cast<idx>(sizeof(R)) % 2048 == 0 ? n + lanes<R> : n;
+}
+
+// Sizes derived from the problem.
+template <class Cell, class R>
+struct Sizes {
+  idx H, blocks, units;     // units: H padded to whole vectors
+  idx state_step;           // between rows of a state
+  idx saved_step, delta_step;
+  idx input_step;           // between rows of the input product
+  idx group_rows, groups, chunk;
+
+  explicit Sizes(const Problem<R>& p)
+      : H(p.H), blocks(round_up<R>(p.H) / lanes<R>), units(round_up<R>(p.H)),
+        state_step(row_step<R>(p.H)), saved_step(row_step<R>(Cell::saved * units)),
+        delta_step(keeps_deltas_apart(p) ? row_step<R>(Cell::deltas * units) : saved_step),
+        input_step(row_step<R>(Cell::deltas * units)), group_rows(p.group_rows),
+        groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
+        chunk(chunk_steps(p)) {}
+
+  static bool keeps_deltas_apart(const Problem<R>& p) { return Cell::saved == 0 || p.keep_saved; }
+
+  // Steps whose input product is formed at once: what stays in the second-level cache, and no more
+  // than 512 terms in one block of a weight gradient's sum.
+  idx chunk_steps(const Problem<R>& p) const {
+    if (group_rows == 0) return 1;
+    idx rows = 256 * 1024 / (input_step * static_cast<idx>(sizeof(R)));
+    idx steps = (rows < 512 ? rows : 512) / group_rows;
+    return steps < 1 ? 1 : steps < p.T ? steps : (p.T < 1 ? 1 : p.T);
+  }
+};
+
+// A group of rows: neighbours in order of length.
+template <class R>
+struct Group {
+  const idx* row;     // batch index
+  const idx* length;  // falling
+  idx rows, steps;    // steps: the longest length
+
+  Group(const Problem<R>& p, idx group)
+      : row(p.row + group * p.group_rows), length(p.length + group * p.group_rows),
+        rows(p.B - group * p.group_rows < p.group_rows ? p.B - group * p.group_rows : p.group_rows),
+        steps(length[0]) {}
+
+  // Rows that have a step s; `hint` is the number at a neighbouring step.
+  idx active(idx s, idx hint) const {
+    while (hint > 0 && length[hint - 1] <= s) --hint;
+    while (hint < rows && length[hint] > s) ++hint;
+    return hint;
+  }
+  // Where row r finds step s of an array with these strides.
+  idx offset(const Problem<R>& p, idx r, idx s, idx t_step, idx b_step) const {
+    idx t = p.reverse ? length[r] - 1 - s : s;
+    return t * t_step + row[r] * b_step;
+  }
+};
+
+template <class Cell, class R>
+struct Packed {
+  R* W_ax[Cell::stages];
+  R* W_aa[Cell::stages];
+  R* bias_x;  // as one row of the input product
+  R* param;   // (P, units)
+
+  Packed(Arena& arena, const Sizes<Cell, R>& z, idx I) {
+    for_each_stage<Cell>([&](auto s) {
+      W_ax[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * I);
+      W_aa[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * z.H);
+    });
+    bias_x = arena.take<R>(Cell::deltas * z.units);
+    param = arena.take<R>(Cell::params * z.units);
+  }
+};
+
+// What a group keeps of `steps` steps: state s is the one before step s.
+template <class Cell, class R>
+struct Tape {
+  R* state[Cell::states];  // (steps + 1, rows, state_step)
+  R* saved;                // (steps, rows, saved_step)
+
+  Tape(Arena& arena, const Sizes<Cell, R>& z, const Group<R>& g, idx steps) {
+    for (R*& s : state) s = arena.take<R>((steps + 1) * g.rows * z.state_step);
+    saved = arena.take<R>(steps * g.rows * z.saved_step);
+  }
+
+  // The states before each segment, and nothing else.
+  static Tape states_only(Arena& arena, const Sizes<Cell, R>& z, const Group<R>& g, idx segments) {
+    Tape tape;
+    for (R*& s : tape.state) s = arena.take<R>(segments * g.rows * z.state_step);
+    tape.saved = nullptr;
+    return tape;
+  }
+
+ private:
+  Tape() = default;
+};
+
+}  // namespace
+}  // namespace rnnfast

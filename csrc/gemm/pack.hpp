@@ -1,0 +1,83 @@
+// Weights and operands rearranged into panels: [panel][k][vector of the panel][lane].
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+// Columns of a matrix as lanes: out[k][lane] = w[row + lane][k] for lanes<R> rows, `valid` of them
+// real and the others 0. Rows of w are K long; k's in `out` are out_step apart.
+template <class R>
+void pack_rows_as_lanes(const R* w, idx K, idx valid, R* out, idx out_step) {
+  constexpr idx W = lanes<R>;
+  for (idx k = 0; k < K; k += W) {
+    idx width = K - k < W ? K - k : W;
+    Vec<R> block[W];
+#pragma GCC unroll 16
+    for (idx i = 0; i < W; ++i)
+      block[i] = i >= valid  ? Vec<R>{}
+                 : width == W ? load(w + i * K + k)
+                              : load_first(w + i * K + k, width);
+    transpose<R>(block);
+    if (width == W) {
+#pragma GCC unroll 16
+      for (idx i = 0; i < W; ++i) store(out + (k + i) * out_step, block[i]);
+    } else {
+      R whole[W * W];
+      for (idx i = 0; i < W; ++i) store(whole + i * W, block[i]);
+      for (idx i = 0; i < width; ++i) store(out + (k + i) * out_step, load(whole + i * W));
+    }
+  }
+}
+
+// Gate-interleaved panels of a (G*H, K) matrix, for one stage of a cell: panel p holds, for each k,
+// the vectors [block of units][gate of the stage]. gate[j] is the gate that stands j-th.
+template <class R>
+void pack_gates(const R* w, idx H, idx K, const int* gate, int gates, int blocks_per_panel, R* out) {
+  constexpr idx W = lanes<R>;
+  const idx blocks = (H + W - 1) / W;
+  for (idx first = 0; first < blocks; first += blocks_per_panel) {
+    const idx in_panel = blocks - first < blocks_per_panel ? blocks - first : blocks_per_panel;
+    const idx step = in_panel * gates * W;
+    for (idx b = 0; b < in_panel; ++b)
+      for (int j = 0; j < gates; ++j) {
+        idx unit = (first + b) * W;
+        idx valid = H - unit < W ? H - unit : W;
+        pack_rows_as_lanes(w + (gate[j] * H + unit) * K, K, valid, out + (b * gates + j) * W, step);
+      }
+    out += K * step;
+  }
+}
+
+// Panels of the rows of a (G*H, N) matrix for products that sum over gates and units: k runs over
+// [gate][unit, padded to whole vectors], the padding being 0.
+template <class R>
+void pack_transposed(const R* w, idx H, idx N, const int* gate, int gates, R* out) {
+  constexpr idx W = lanes<R>;
+  const idx blocks = (N + W - 1) / W;
+  for (idx first = 0; first < blocks; first += max_vectors) {
+    const idx in_panel = blocks - first < max_vectors ? blocks - first : max_vectors;
+    for (int j = 0; j < gates; ++j)
+      for (idx u = 0; u < round_up<R>(H); ++u)
+        for (idx b = 0; b < in_panel; ++b, out += W) {
+          idx column = (first + b) * W;
+          idx valid = N - column < W ? N - column : W;
+          const R* from = w + (gate[j] * H + u) * N + column;
+          store(out, u >= H ? Vec<R>{} : valid == W ? load(from) : load_first(from, valid));
+        }
+  }
+}
+
+// Rows given one by one, as panels of at most max_vectors vectors: out[panel][row][vector].
+template <class R>
+void pack_panel(const R* const* row, idx rows, idx column, idx columns, int vectors, R* out) {
+  constexpr idx W = lanes<R>;
+  for (idx k = 0; k < rows; ++k)
+    for (int v = 0; v < vectors; ++v, out += W) {
+      idx from = column + v * W;
+      idx valid = columns - from < W ? columns - from : W;
+      store(out, valid == W ? load(row[k] + from) : load_first(row[k] + from, valid));
+    }
+}
+
+}  // namespace
+}  // namespace rnnfast

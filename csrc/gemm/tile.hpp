@@ -1,0 +1,156 @@
+// The register tile: the one inner loop that every product runs.
+//
+//   out[m][n] = init[m][n] + sum over k of left[m][k] * panel[k][n]
+//
+// for `rows` rows m and `vectors` vectors of columns n. A row of the left operand starts at
+// left + offset[m] and its next k lies k_step further on: 1 for a row, the leading dimension for a
+// column (a transposed operand). The panel's next k lies panel_step further on: packed panels and
+// plain row-major matrices are the same to it.
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+template <class R>
+struct Tile {
+  const R* left;
+  const idx* offset;
+  idx k_step;
+  const R* panel;
+  idx panel_step;
+  idx K;
+  const R* init;  // null: zero
+  idx init_step;  // between rows; 0 repeats one row (a bias)
+  R* out;
+  idx out_step;
+};
+
+// What fits into the registers beside one row of the panel and a broadcast value.
+constexpr int max_vectors = 4;
+constexpr int tile_rows(int vectors) {
+  int accumulators = vector_registers == 32 ? 24 : 12;
+  int most = vector_registers == 32 ? 8 : 6;
+  return accumulators / vectors < most ? accumulators / vectors : most;
+}
+
+// A tile with few accumulators would wait for each FMA's result: it sums over K in this many
+// interleaved parts.
+constexpr int partial_sums(int rows, int vectors) {
+  int n = rows * vectors;
+  return n >= 8 ? 1 : n >= 4 ? 2 : n >= 2 ? 4 : 8;
+}
+
+constexpr idx prefetch_bytes = 4096;
+
+// One k: accumulate the outer product of a column of the left operand and a row of the panel.
+template <class R, int rows, int vectors>
+[[gnu::always_inline]] inline void accumulate(const R* const (&left)[rows], idx k, const R* panel,
+                                              Vec<R> (&sum)[rows][vectors]) {
+  using V = Vec<R>;
+  if constexpr (vector_registers == 32) {  // hold the panel's row
+    V p[vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) p[v] = load(panel + v * lanes<R>);
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; ++m) {
+      V x = splat<V>(left[m][k]);
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[m][v] = fma(x, p[v], sum[m][v]);
+    }
+  } else {  // hold the column
+    V x[rows];
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; ++m) x[m] = splat<V>(left[m][k]);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      V p = load(panel + v * lanes<R>);
+#pragma GCC unroll 8
+      for (int m = 0; m < rows; ++m) sum[m][v] = fma(x[m], p, sum[m][v]);
+    }
+  }
+}
+
+template <class R, int rows, int vectors>
+void tile(const Tile<R>& t) noexcept {
+  using V = Vec<R>;
+  constexpr int parts = partial_sums(rows, vectors);
+  const R* left[rows];
+  V sum[parts][rows][vectors] = {};
+#pragma GCC unroll 8
+  for (int m = 0; m < rows; ++m) {
+    left[m] = t.left + t.offset[m];
+    if (t.init == nullptr) continue;
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v)
+      sum[0][m][v] = load(t.init + m * t.init_step + v * lanes<R>);
+  }
+  const R* panel = t.panel;
+  const idx k_step = t.k_step, panel_step = t.panel_step;
+  idx k = 0, whole = t.K - t.K % parts;
+  for (idx i = 0; i < whole; i += parts) {
+#pragma GCC unroll 8
+    for (int part = 0; part < parts; ++part) {
+      if constexpr (rows >= 4)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v)
+          __builtin_prefetch(reinterpret_cast<const char*>(panel + v * lanes<R>) + prefetch_bytes);
+      accumulate<R, rows, vectors>(left, k, panel, sum[part]);
+      k += k_step;
+      panel += panel_step;
+    }
+  }
+  if constexpr (parts > 1)
+    for (idx i = whole; i < t.K; ++i) {
+      accumulate<R, rows, vectors>(left, k, panel, sum[0]);
+      k += k_step;
+      panel += panel_step;
+    }
+#pragma GCC unroll 8
+  for (int width = parts / 2; width >= 1; width /= 2)
+#pragma GCC unroll 8
+    for (int part = 0; part < width; ++part)
+#pragma GCC unroll 8
+      for (int m = 0; m < rows; ++m)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) sum[part][m][v] += sum[part + width][m][v];
+#pragma GCC unroll 8
+  for (int m = 0; m < rows; ++m)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v)
+      store(t.out + m * t.out_step + v * lanes<R>, sum[0][m][v]);
+}
+
+template <class R>
+using TileFunction = void (*)(const Tile<R>&) noexcept;
+
+template <class R, int vectors, int... m>
+TileFunction<R> tile_of_height(int rows, std::integer_sequence<int, m...>) {
+  static constexpr TileFunction<R> table[] = {tile<R, m + 1, vectors>...};
+  return table[rows - 1];
+}
+template <class R>
+TileFunction<R> find_tile(int rows, int vectors) {
+  switch (vectors) {
+    case 1: return tile_of_height<R, 1>(rows, std::make_integer_sequence<int, tile_rows(1)>());
+    case 2: return tile_of_height<R, 2>(rows, std::make_integer_sequence<int, tile_rows(2)>());
+    case 3: return tile_of_height<R, 3>(rows, std::make_integer_sequence<int, tile_rows(3)>());
+    default: return tile_of_height<R, 4>(rows, std::make_integer_sequence<int, tile_rows(4)>());
+  }
+}
+
+// The same product for any number of rows, in tiles of nearly equal height.
+template <class R>
+void product(Tile<R> t, idx rows, int vectors) noexcept {
+  if (rows == 0) return;
+  idx tiles = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
+  for (idx i = 0; i < tiles; ++i) {
+    idx height = rows / tiles + (i < rows % tiles);
+    find_tile<R>(static_cast<int>(height), vectors)(t);
+    t.offset += height;
+    if (t.init != nullptr) t.init += height * t.init_step;
+    t.out += height * t.out_step;
+  }
+}
+
+}  // namespace
+}  // namespace rnnfast

@@ -1,0 +1,207 @@
+#include "pool.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace rnnfast {
+namespace {
+
+constexpr auto spin_time = std::chrono::microseconds(30);
+
+inline void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// Processors by affinity, and no more than the control group's quota.
+int processors() {
+  int n = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
+  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");
+  double quota = 0, period = 0;
+  if (quota_file >> quota >> period && period > 0) {
+    const int whole = static_cast<int>(quota / period + 0.5);
+    if (whole >= 1 && whole < n) n = whole;
+  }
+#endif
+  return n < 1 ? 1 : n;
+}
+
+int from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return 0;
+  char* end;
+  const long n = std::strtol(text, &end, 10);
+  return end != text && n >= 1 && n < 100000 ? static_cast<int>(n) : 0;
+}
+
+int default_threads() {
+  const int cores = processors();
+  for (const char* name : {"RNNFAST_NUM_THREADS", "OMP_NUM_THREADS"})
+    if (const int n = from_environment(name)) return n < cores ? n : cores;
+  return cores;
+}
+
+std::atomic<int> chosen_threads{0};
+
+class Pool {
+ public:
+  int run(idx tasks, int threads, void (*task)(void*, idx, int), void* context,
+          bool (*poll)(void*), void* poll_context) {
+    std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
+    if (threads > tasks) threads = static_cast<int>(tasks);
+    if (threads <= 1 || inside_task || !busy.try_lock()) {
+      for (idx i = 0; i < tasks; ++i) task(context, i, 0);
+      return 1;
+    }
+    start(threads - 1);
+    job_ = {tasks, threads, task, context};
+    next_.store(0, std::memory_order_relaxed);
+    took_part_.store(1, std::memory_order_relaxed);
+    door_.store(0, std::memory_order_release);
+    generation_.fetch_add(1);
+    if (asleep_.load() > 0) {
+      std::lock_guard<std::mutex> lock(sleep_);
+      wake_.notify_all();
+    }
+    work(0);
+    door_.fetch_or(closed, std::memory_order_acq_rel);
+    wait_for_others(poll, poll_context);
+    return took_part_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  struct Job {
+    idx tasks;
+    int threads;
+    void (*task)(void*, idx, int);
+    void* context;
+  };
+
+  // door_ counts the workers inside the current job; `closed` keeps late ones out, so that the
+  // caller need not wait for a sleeping thread that the job can do without.
+  static constexpr std::uint32_t closed = 1u << 31;
+
+  void start(int workers) {
+    for (; started_ < workers; ++started_)
+      std::thread(&Pool::serve, this, started_ + 1).detach();
+  }
+
+  void work(int slot) {
+    inside_task = true;
+    for (;;) {
+      const idx i = next_.fetch_add(1, std::memory_order_relaxed);
+      if (i >= job_.tasks) break;
+      job_.task(job_.context, i, slot);
+    }
+    inside_task = false;
+  }
+
+  void wait_for_others(bool (*poll)(void*), void* poll_context) {
+    auto since = std::chrono::steady_clock::now();
+    for (int turn = 0; door_.load(std::memory_order_acquire) != closed; ++turn) {
+      relax();
+      if (turn % 1024 != 1023) continue;
+      if (poll != nullptr) poll(poll_context);
+      if (std::chrono::steady_clock::now() - since > spin_time) std::this_thread::yield();
+    }
+  }
+
+  [[noreturn]] void serve(int slot) {
+    const FlushDenormals flush;
+    const int cores = processors();
+    std::uint64_t seen = 0;
+    for (;;) {
+      wait(seen, slot < cores);
+      seen = generation_.load();
+      if ((door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0 && slot < job_.threads) {
+        took_part_.fetch_add(1, std::memory_order_relaxed);
+        work(slot);
+      }
+      door_.fetch_sub(1, std::memory_order_acq_rel);
+    }
+  }
+
+  void wait(std::uint64_t seen, bool may_spin) {
+    const auto since = std::chrono::steady_clock::now();
+    while (may_spin && std::chrono::steady_clock::now() - since < spin_time)
+      for (int turn = 0; turn < 64; ++turn) {
+        if (generation_.load(std::memory_order_acquire) != seen) return;
+        relax();
+      }
+    std::unique_lock<std::mutex> lock(sleep_);
+    asleep_.fetch_add(1);
+    wake_.wait(lock, [&] { return generation_.load() != seen; });
+    asleep_.fetch_sub(1);
+  }
+
+  static thread_local bool inside_task;
+
+  std::mutex busy_;
+  int started_ = 0;
+  Job job_ = {};
+  alignas(64) std::atomic<idx> next_{0};
+  alignas(64) std::atomic<std::uint32_t> door_{closed};
+  alignas(64) std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> took_part_{0};
+  std::atomic<int> asleep_{0};
+  std::mutex sleep_;
+  std::condition_variable wake_;
+};
+
+thread_local bool Pool::inside_task = false;
+
+// Never destroyed: its threads may outlive every static object. A forked child has none of the
+// threads, and locks in any state: it starts with a new pool.
+std::atomic<Pool*> pool{nullptr};
+
+Pool& the_pool() {
+  static const bool ready = [] {
+    pool = new Pool;
+    pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
+    return true;
+  }();
+  (void)ready;
+  return *pool.load();
+}
+
+}  // namespace
+
+int num_threads() {
+  if (const int n = chosen_threads.load()) return n;
+  static const int n = default_threads();
+  return n;
+}
+
+void set_num_threads(int n) { chosen_threads = n; }
+
+int run_tasks(idx tasks, int threads, void (*task)(void*, idx, int), void* context,
+              bool (*poll)(void*), void* poll_context) {
+  return the_pool().run(tasks, threads, task, context, poll, poll_context);
+}
+
+#if defined(__x86_64__)
+FlushDenormals::FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+FlushDenormals::~FlushDenormals() { _mm_setcsr(before_); }
+#else
+FlushDenormals::FlushDenormals() = default;
+FlushDenormals::~FlushDenormals() = default;
+#endif
+
+}  // namespace rnnfast

@@ -1,0 +1,34 @@
+// The library's own threads: started when first needed, waiting for work with a short spin and then
+// asleep, and new in a forked child.
+#pragma once
+#include <cstddef>
+
+namespace rnnfast {
+
+using idx = std::ptrdiff_t;
+
+// The number of threads to use: set_num_threads, else RNNFAST_NUM_THREADS, else OMP_NUM_THREADS,
+// else the processors this process may run on.
+int num_threads();
+void set_num_threads(int n);  // n >= 1
+
+// Runs task(context, index, slot) for every index below `tasks`, on the calling thread (slot 0) and
+// up to threads - 1 others. Runs them all on the calling thread if the pool is busy: with another
+// caller, or because this call comes from inside a task. `poll`, unless null, is called now and then
+// while the caller waits for the others. Returns the number of threads that took part.
+int run_tasks(idx tasks, int threads, void (*task)(void* context, idx index, int slot),
+              void* context, bool (*poll)(void*), void* poll_context);
+
+// Sets the processor to treat denormal numbers as zero while it lives.
+class FlushDenormals {
+ public:
+  FlushDenormals();
+  ~FlushDenormals();
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  unsigned before_ = 0;
+};
+
+}  // namespace rnnfast

@@ -1,0 +1,51 @@
+// What is decided about a problem before any kernel runs, from its sizes alone and never from the
+// number of threads: the order of the rows, the groups, the segments of a checkpointed pass.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+#include "problem.hpp"
+
+namespace rnnfast {
+
+using idx = std::ptrdiff_t;
+
+// Rows, longest sequence first (rows of equal length keep their order), and their lengths.
+struct RowOrder {
+  std::vector<idx> row, length;
+
+  RowOrder(idx T, idx B, const std::vector<idx>& lengths) : row(B), length(B, T) {
+    std::iota(row.begin(), row.end(), idx(0));
+    if (lengths.empty()) return;
+    std::stable_sort(row.begin(), row.end(),
+                     [&](idx a, idx b) { return lengths[a] > lengths[b]; });
+    for (idx i = 0; i < B; ++i) length[i] = lengths[row[i]];
+  }
+};
+
+// Enough rows that a group makes use of each weight it reads, the more the further away the weights
+// are; but several groups, since threads take whole ones.
+inline idx group_rows(idx B, idx weight_bytes) {
+  const idx least = weight_bytes > (idx(2) << 20) ? 32 : weight_bytes > (idx(256) << 10) ? 16 : 8;
+  if (B >= 4 * least) return least;
+  if (B >= 8) return std::max(idx(4), (B + 1) / 2);
+  return B;
+}
+
+// Steps between the states that a checkpointed pass keeps: they and one segment's tape grow as
+// sqrt(T) together.
+inline idx segment_steps(idx T, bool checkpoint) {
+  if (!checkpoint || T < 4) return std::max(T, idx(1));
+  return static_cast<idx>(std::ceil(std::sqrt(static_cast<double>(T))));
+}
+
+// Multiplications and additions of a forward pass.
+inline double operations(idx steps, idx I, idx H, int gates) {
+  return 2.0 * static_cast<double>(gates) * static_cast<double>(steps) * static_cast<double>(H) *
+         static_cast<double>(I + H);
+}
+
+}  // namespace rnnfast

@@ -1,0 +1,54 @@
+// One layer in one direction: the sizes, and every array with its shape. All parts of the library
+// share this struct. Strides count elements. A null pointer is an absent array: for an input it
+// means zero, for an output that it is not wanted.
+#pragma once
+#include <cstddef>
+
+namespace rnnfast {
+
+constexpr int max_states = 2;
+
+template <class R>
+struct Problem {
+  using idx = std::ptrdiff_t;
+
+  idx T, B, I, H;
+  bool reverse;
+
+  // The rows of the batch, longest sequence first, and their lengths in that order.
+  const idx* row;     // (B)
+  const idx* length;  // (B), each 0..T
+
+  // Rows of the batch that share memory and are computed together; the same for any thread count.
+  idx group_rows;
+  // Steps kept for the backward pass at a time: T, or about sqrt(T) when checkpointing.
+  idx segment;
+
+  const R* x;  // (T, B, I), the last axis contiguous
+  idx x_t, x_b;
+  const R* W_ax;               // (G*H, I)
+  const R* W_aa;               // (G*H, H)
+  const R* b_a;                // (G*H)
+  const R* b_aa;               // (G*H)
+  const R* param;              // (P, H), per-unit parameters (peepholes)
+  const R* state0[max_states];  // (B, H) each: a0, c0
+
+  R* a;  // (T, B, H), the last axis contiguous; 0 past a sequence's end
+  idx a_t, a_b;
+  R* state_T[max_states];  // (B, H) each
+
+  const R* da;  // (T, B, H), the last axis contiguous; not read past a sequence's end
+  idx da_t, da_b;
+  const R* dstate_T[max_states];  // (B, H) each
+  R* dx;                          // (T, B, I), the last axis contiguous
+  idx dx_t, dx_b;
+  R* dstate0[max_states];  // (B, H) each
+  R* dW_ax;                // (G*H, I)
+  R* dW_aa;                // (G*H, H)
+  R* db_a;                 // (G*H)
+  R* db_aa;                // (G*H)
+  R* dparam;               // (P, H)
+  bool keep_saved;         // leave the forward pass's memory as it is, for another backward pass
+};
+
+}  // namespace rnnfast
