@@ -1,0 +1,194 @@
+#include "arrays.hpp"
+
+#include <cstdlib>
+#include <new>
+
+namespace rnnfast {
+namespace {
+
+using py::detail::array_descriptor_proxy;
+using py::detail::array_proxy;
+
+constexpr int numpy_float32 = 11, numpy_float64 = 12;
+
+bool is_array(py::handle object) { return py::isinstance<py::array>(object); }
+
+std::string dtype_text(py::handle array) { return py::str(array.attr("dtype")); }
+
+std::vector<idx> shape_of(py::handle object) {
+  const auto* a = array_proxy(object.ptr());
+  return {a->dimensions, a->dimensions + a->nd};
+}
+
+const char* text(Precision p) { return p == Precision::f32 ? "float32" : "float64"; }
+
+void need_array(py::handle object, const char* name) {
+  if (!is_array(object))
+    fail_type(std::string(name) + " is a " + describe(object) + ", expected a numpy.ndarray");
+}
+
+bool native(py::handle array) {
+  const char order = array_descriptor_proxy(array_proxy(array.ptr())->descr)->byteorder;
+  return order == '=' || order == '|';
+}
+
+bool has_dtype(py::handle array, Precision p) {
+  const int type = array_descriptor_proxy(array_proxy(array.ptr())->descr)->type_num;
+  return type == (p == Precision::f32 ? numpy_float32 : numpy_float64) && native(array);
+}
+
+bool aligned(py::handle array) {
+  return (array_proxy(array.ptr())->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+}
+
+// The axes from `from` on lie as in a C-contiguous array, and every stride is whole elements.
+bool contiguous_from(py::handle array, int from, idx item) {
+  const auto* a = array_proxy(array.ptr());
+  idx expected = item;
+  for (int i = a->nd - 1; i >= 0; --i) {
+    if (a->dimensions[i] != 1) {
+      if (i >= from ? a->strides[i] != expected : a->strides[i] % item != 0) return false;
+    }
+    expected *= a->dimensions[i];
+  }
+  return true;
+}
+
+}  // namespace
+
+void fail_type(const std::string& message) { throw py::type_error(message); }
+void fail_value(const std::string& message) { throw py::value_error(message); }
+
+std::string shape_text(const std::vector<idx>& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::string describe(py::handle object) {
+  if (is_array(object)) return "ndarray of dtype " + dtype_text(object);
+  if (object.is_none()) return "None";
+  return py::str(py::type::handle_of(object).attr("__name__"));
+}
+
+Precision precision(py::handle object, const char* name) {
+  need_array(object, name);
+  if (has_dtype(object, Precision::f32)) return Precision::f32;
+  if (has_dtype(object, Precision::f64)) return Precision::f64;
+  fail_type(std::string(name) + " has dtype " + dtype_text(object) +
+            ", expected float32 or float64 in native byte order");
+}
+
+void Arguments::check(py::handle object, const char* name, const std::vector<Axis>& shape) const {
+  need_array(object, name);
+  if (!has_dtype(object, precision_))
+    fail_type(std::string(name) + " has dtype " + dtype_text(object) + ", expected " +
+              text(precision_) + (leader_ == name ? "" : " as " + leader_ + " has"));
+  const std::vector<idx> found = shape_of(object);
+  bool right = found.size() == shape.size();
+  for (std::size_t i = 0; right && i < shape.size(); ++i)
+    right = shape[i].size < 0 || shape[i].size == found[i];
+  if (right) return;
+  std::string names = "(";
+  std::vector<idx> sizes;
+  bool known = true;
+  for (const Axis& axis : shape) {
+    names += (sizes.empty() ? "" : ", ") + std::string(axis.name);
+    known = known && axis.size >= 0;
+    sizes.push_back(axis.size);
+  }
+  names += sizes.size() == 1 ? ",)" : ")";
+  fail_value(std::string(name) + " has shape " + shape_text(found) + ", expected " + names +
+             (known ? " = " + shape_text(sizes) : "") + (cell_.empty() ? "" : " for " + cell_));
+}
+
+const void* Arguments::data(py::handle object, const char* name, const std::vector<Axis>& shape,
+                            int from) {
+  check(object, name, shape);
+  const idx item = precision_ == Precision::f32 ? 4 : 8;
+  py::object array = py::reinterpret_borrow<py::object>(object);
+  if (!aligned(object) || !contiguous_from(object, from, item))
+    array = py::array::ensure(object.attr("copy")("C"));
+  kept_.push_back(array);
+  return array_proxy(array.ptr())->data;
+}
+
+idx Arguments::stride(int axis) const {
+  return array_proxy(kept_.back().ptr())->strides[axis] / (precision_ == Precision::f32 ? 4 : 8);
+}
+
+template <class R>
+Output Output::make(py::handle out, const char* name, const std::vector<Axis>& shape,
+                    const Arguments& arguments, const std::vector<py::handle>& inputs) {
+  Output result;
+  if (!out.is_none()) {
+    arguments.check(out, name, shape);
+    if (!py::reinterpret_borrow<py::array>(out).writeable())
+      fail_value(std::string(name) + " is read-only, expected a writeable array");
+    bool direct = aligned(out) && contiguous_from(out, 2, sizeof(R));
+    for (py::handle input : inputs)
+      if (direct && is_array(input))
+        direct = !py::module_::import("numpy").attr("may_share_memory")(out, input).cast<bool>();
+    if (direct) {
+      result.array_ = py::reinterpret_borrow<py::array>(out);
+      return result;
+    }
+    result.target_ = py::reinterpret_borrow<py::object>(out);
+  }
+  std::vector<py::ssize_t> sizes;
+  for (const Axis& axis : shape) sizes.push_back(axis.size);
+  result.array_ = new_array<R>(std::move(sizes));
+  return result;
+}
+template Output Output::make<float>(py::handle, const char*, const std::vector<Axis>&,
+                                    const Arguments&, const std::vector<py::handle>&);
+template Output Output::make<double>(py::handle, const char*, const std::vector<Axis>&,
+                                     const Arguments&, const std::vector<py::handle>&);
+
+py::object Output::finish() {
+  if (!target_) return array_;
+  target_[py::ellipsis()] = array_;
+  return target_;
+}
+
+idx Output::t_step() const { return array_.strides(0) / array_.itemsize(); }
+idx Output::b_step() const { return array_.strides(1) / array_.itemsize(); }
+
+std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
+  if (object.is_none()) return {};
+  if (!is_array(object) && !PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
+    fail_type("lengths is a " + describe(object) + ", expected a list or array of integers");
+  if (is_array(object)) {
+    const std::string kind = py::str(object.attr("dtype").attr("kind"));
+    if (kind != "i" && kind != "u")
+      fail_type("lengths has dtype " + dtype_text(object) + ", expected integers");
+    if (shape_of(object) != std::vector<idx>{B})
+      fail_value("lengths has shape " + shape_text(shape_of(object)) + ", expected (B,) = " +
+                 shape_text({B}));
+  }
+  std::vector<idx> lengths;
+  for (py::handle item : object) {
+    const std::string at = "lengths[" + std::to_string(lengths.size()) + "]";
+    const bool boolean = PyBool_Check(item.ptr()) || describe(item) == "bool";
+    if (boolean || is_array(item) || !PyIndex_Check(item.ptr()))
+      fail_type(at + " is a " + describe(item) + ", expected an integer");
+    const idx n = PyNumber_AsSsize_t(item.ptr(), nullptr);  // clipped, not an OverflowError
+    if (n < 0 || n > T)
+      fail_value(at + " is " + std::string(py::str(item)) + ", expected 0 <= length <= T = " +
+                 std::to_string(T));
+    lengths.push_back(n);
+  }
+  if (static_cast<idx>(lengths.size()) != B)
+    fail_value("lengths has " + std::to_string(lengths.size()) + " entries, expected B = " +
+               std::to_string(B));
+  return lengths;
+}
+
+Memory::Memory(std::size_t bytes)
+    : p_(std::aligned_alloc(64, (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64)) {
+  if (p_ == nullptr) throw std::bad_alloc();
+}
+Memory::~Memory() { std::free(p_); }
+
+}  // namespace rnnfast

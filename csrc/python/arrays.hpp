@@ -1,0 +1,125 @@
+// NumPy arrays at the border: what is checked, how it is said, and what the kernels then see.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "../kernels.hpp"
+
+namespace rnnfast {
+
+namespace py = pybind11;
+using idx = std::ptrdiff_t;
+
+[[noreturn]] void fail_type(const std::string& message);
+[[noreturn]] void fail_value(const std::string& message);
+
+// "(2, 3)", and "ndarray of dtype int64" or a type's name.
+std::string shape_text(const std::vector<idx>& shape);
+std::string describe(py::handle object);
+
+// An axis: what it is called and how long it must be; any length where `size` is -1.
+struct Axis {
+  const char* name;
+  idx size;
+};
+
+enum class Precision { f32, f64 };
+template <class R>
+constexpr Precision precision_of = sizeof(R) == 4 ? Precision::f32 : Precision::f64;
+
+// The dtype of an array argument; TypeError unless it is a native float32 or float64 array.
+Precision precision(py::handle object, const char* name);
+
+// The arguments of one call. Every array must have the dtype of the first (`leader`); arrays that a
+// kernel cannot read in place are copied, and the copies live as long as this object.
+class Arguments {
+ public:
+  Arguments(Precision precision, std::string leader, std::string cell = "")
+      : precision_(precision), leader_(std::move(leader)), cell_(std::move(cell)) {}
+
+  // A C-contiguous array of that shape.
+  template <class R>
+  const R* array(py::handle object, const char* name, const std::vector<Axis>& shape) {
+    return static_cast<const R*>(data(object, name, shape, 1));
+  }
+  // The same, or null for None.
+  template <class R>
+  const R* optional(py::handle object, const char* name, const std::vector<Axis>& shape) {
+    return object.is_none() ? nullptr : array<R>(object, name, shape);
+  }
+  // An array whose rows (last axis) are contiguous; its other strides, in elements, go to `steps`.
+  template <class R>
+  const R* rows(py::handle object, const char* name, const std::vector<Axis>& shape, idx* t_step,
+                idx* b_step) {
+    const void* p = data(object, name, shape, 2);
+    *t_step = stride(0);
+    *b_step = stride(1);
+    return static_cast<const R*>(p);
+  }
+
+  // Checks dtype and shape only.
+  void check(py::handle object, const char* name, const std::vector<Axis>& shape) const;
+
+  // Keeps an object alive as long as the arguments.
+  void keep(py::object object) { kept_.push_back(std::move(object)); }
+  const std::vector<py::object>& kept() const { return kept_; }
+
+ private:
+  const void* data(py::handle object, const char* name, const std::vector<Axis>& shape,
+                   int contiguous_from);
+  idx stride(int axis) const;
+
+  Precision precision_;
+  std::string leader_, cell_;
+  std::vector<py::object> kept_;
+};
+
+// A new C-contiguous array.
+template <class R>
+py::array_t<R> new_array(std::vector<py::ssize_t> shape) {
+  return py::array_t<R>(std::move(shape));
+}
+
+// Where a result goes: a new array, or `out` itself, or memory that `finish` copies to `out`
+// because the kernel cannot write there (strides, alignment) or must not (it overlaps an input).
+class Output {
+ public:
+  template <class R>
+  static Output make(py::handle out, const char* name, const std::vector<Axis>& shape,
+                     const Arguments& arguments, const std::vector<py::handle>& inputs);
+  py::object finish();  // what the caller gets
+  void* data() const { return array_.mutable_data(); }
+  idx t_step() const;
+  idx b_step() const;
+
+ private:
+  mutable py::array array_;
+  py::object target_;  // the caller's array when array_ is not
+};
+
+// Lengths of the sequences of a batch: empty for None.
+std::vector<idx> parse_lengths(py::handle object, idx T, idx B);
+
+// 64-byte aligned memory. Throws std::bad_alloc, which Python sees as MemoryError.
+class Memory {
+ public:
+  Memory() = default;
+  explicit Memory(std::size_t bytes);
+  Memory(Memory&& other) noexcept : p_(other.p_) { other.p_ = nullptr; }
+  Memory& operator=(Memory&& other) noexcept {
+    std::swap(p_, other.p_);
+    return *this;
+  }
+  ~Memory();
+  void* get() const { return p_; }
+  explicit operator bool() const { return p_ != nullptr; }
+
+ private:
+  void* p_ = nullptr;
+};
+
+}  // namespace rnnfast

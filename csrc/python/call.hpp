@@ -1,0 +1,124 @@
+// A call of a kernel from Python: the problem its arguments describe, and running it.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <type_traits>
+
+#include "../dispatch.hpp"
+#include "../parallel/pool.hpp"
+#include "../plan.hpp"
+#include "arrays.hpp"
+
+namespace rnnfast {
+
+// Work below this many operations stays on the calling thread: about 20 microseconds.
+double parallel_operations();
+void set_parallel_operations(double n);  // for tests
+int last_threads();                      // how many threads took part in the last call
+
+// Runs kernels: gives them threads, lets go of the GIL for work that takes a while, and looks for
+// Ctrl-C. `f(control)` is the work. Throws what a signal handler raised.
+class Runner {
+ public:
+  explicit Runner(double operations);
+  int threads() const { return threads_; }
+
+  template <class F>
+  void run(F&& f) {
+    const FlushDenormals flush;
+    const Control control = {threads_, this, parallel, interrupted};
+    if (operations_ < release_operations) {
+      f(control);
+    } else {
+      // Only memory that this call owns or holds references to is touched without the GIL.
+      py::gil_scoped_release release;
+      f(control);
+    }
+    if (stop_) throw py::error_already_set();
+  }
+
+ private:
+  static constexpr double release_operations = 5e5;  // about 10 microseconds
+
+  static void parallel(void* team, idx tasks, void (*task)(void*, idx, int), void* context);
+  static bool interrupted(void* team);
+
+  double operations_;
+  int threads_;
+  std::thread::id caller_ = std::this_thread::get_id();
+  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
+  std::atomic<bool> stop_{false};
+};
+
+// The arguments that describe one layer in one direction, as Python gives them.
+struct LayerArguments {
+  std::string cell;
+  py::handle x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths;
+  bool reverse;
+  py::handle out;
+  bool sequence;
+};
+
+// Index of a cell in the registry; ValueError if there is none of that name.
+int find_cell(const std::string& name);
+
+// Checks the weights and fills them in, with H (and I unless x gave it).
+template <class R>
+void read_weights(Arguments& arguments, const CellKernels<R>& cell, py::handle W_ax,
+                  py::handle W_aa, py::handle b_a, py::handle b_aa, py::handle peephole,
+                  Problem<R>& p);
+
+// A state argument, (a0, c0) or a0 alone, as its parts; each may be None.
+std::vector<py::object> split_state(py::handle state, int states, const char* name,
+                                    const char* const* parts, const std::string& cell);
+extern const char* const initial_names[];  // a0 c0
+extern const char* const final_names[];    // for dstate
+
+// What Python gets for a state.
+py::object join_state(std::vector<py::object> parts);
+
+// A problem with the arrays it points to.
+template <class R>
+struct Call {
+  const CellKernels<R>* cell;
+  Arguments arguments;
+  Problem<R> p = {};
+  std::vector<idx> lengths;
+  std::optional<RowOrder> order;
+  double operations = 0;
+
+  Call(const LayerArguments& a, bool checkpoint);
+
+  // Sets where a and the final states go, and takes them when the kernel has run.
+  void want_results(const LayerArguments& a);
+  std::pair<py::object, py::object> results();
+
+ private:
+  void plan(bool checkpoint);
+  std::optional<Output> a_;
+  std::vector<py::object> state_T_;
+};
+
+// f(R()) for the type of a precision.
+template <class F>
+auto with_type(Precision precision, F&& f) {
+  return precision == Precision::f32 ? f(float()) : f(double());
+}
+
+void define_layers(py::module_& m);
+void define_stream(py::module_& m);
+void define_dense(py::module_& m);
+void define_optimizers(py::module_& m);
+void define_configuration(py::module_& m);
+
+// A snapshot of a layer's weights, packed for the kernels.
+struct PackedWeights {
+  int cell;
+  Precision precision;
+  idx I, H;
+  Memory memory;
+};
+
+}  // namespace rnnfast
