@@ -50,23 +50,23 @@ struct Carry {
 template <class Cell, class R>
 struct BackwardScratch {
   R* doperand;  // (rows, state_step)
-  R* tile;      // (chunk * rows, max_vectors * lanes): one panel of dx
+  R* tile;      // (back_chunk * rows, max_vectors * lanes): one panel of dx
   idx* da_offset;
-  idx* delta_offset;       // (chunk * rows)
+  idx* delta_offset;       // (back_chunk * rows)
   idx* state_offset;
-  const R** delta_rows;    // (chunk * rows)
-  const R** operand_rows;  // (chunk * rows)
+  const R** delta_rows;    // (back_chunk * rows)
+  const R** operand_rows;  // (back_chunk * rows)
   idx widest;
   TransposedScratch<R> transposed;
 
   BackwardScratch(Arena& arena, const Sizes<Cell, R>& z, idx I)
       : doperand(arena.take<R>(z.group_rows * z.state_step)),
-        tile(arena.take<R>(z.chunk * z.group_rows * max_vectors * lanes<R>)),
+        tile(arena.take<R>(z.back_chunk * z.group_rows * max_vectors * lanes<R>)),
         da_offset(arena.take<idx>(z.group_rows)),
-        delta_offset(arena.take<idx>(z.chunk * z.group_rows)),
+        delta_offset(arena.take<idx>(z.back_chunk * z.group_rows)),
         state_offset(arena.take<idx>(z.group_rows)),
-        delta_rows(arena.take<const R*>(z.chunk * z.group_rows)),
-        operand_rows(arena.take<const R*>(z.chunk * z.group_rows)),
+        delta_rows(arena.take<const R*>(z.back_chunk * z.group_rows)),
+        operand_rows(arena.take<const R*>(z.back_chunk * z.group_rows)),
         widest(I > z.H ? I : z.H), transposed(arena, widest) {}
 };
 

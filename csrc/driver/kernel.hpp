@@ -13,9 +13,6 @@ void parallel(const Control& control, idx tasks, F&& f) {
   control.parallel(control.team, tasks, call, &f);
 }
 
-// The weight gradients' arrays of a group that fit its cache beside the deltas.
-constexpr idx own_gradient_bytes = 256 * 1024;
-
 template <class Cell, class R>
 struct Kernel {
   using P = Problem<R>;
@@ -148,16 +145,11 @@ struct Kernel {
     }
   };
 
-  static bool owns_gradients(const P& p, const Z& z) {
-    return z.groups == 1 ||
-           Cell::gates * p.H * (p.I + p.H) * static_cast<idx>(sizeof(R)) <= own_gradient_bytes;
-  }
-
   // The arrays that a group alone adds to.
   static WeightGradients<R> own_part(Arena& arena, const P& p, const Z& z) {
     if (z.groups == 1) return WeightGradients<R>(p);
     P wanted = p;
-    if (!owns_gradients(p, z))
+    if (!z.owns_gradients)
       wanted.dW_ax = wanted.dW_aa = wanted.db_a = wanted.db_aa = nullptr;
     return WeightGradients<R>(arena, wanted, Cell::gates, Cell::params);
   }
@@ -218,7 +210,7 @@ struct Kernel {
   static void one_segment(const P& p, const Control& control, const Packed<Cell, R>& packed,
                           const Tapes& tapes, const Work& work, idx s) {
     const Z z(p);
-    const bool own = owns_gradients(p, z);
+    const bool own = z.owns_gradients;
     const idx first = s < 0 ? 0 : s * p.segment;
     auto pass_of = [&](idx i, int slot) {
       const Tape<Cell, R>& tape = checkpoints(p) ? work.segment[i] : tapes.group[i];
@@ -258,8 +250,8 @@ struct Kernel {
   template <class F>
   static void for_chunks_from_end(const Z& z, idx first, idx last, F&& f) {
     if (last <= first) return;
-    for (idx from = first + (last - first - 1) / z.chunk * z.chunk; from >= first; from -= z.chunk)
-      f(from, from + z.chunk < last ? from + z.chunk : last);
+    for (idx from = first + (last - first - 1) / z.back_chunk * z.back_chunk; from >= first; from -= z.back_chunk)
+      f(from, from + z.back_chunk < last ? from + z.back_chunk : last);
   }
 
   static void recompute(const P& p, const Control& control, const Packed<Cell, R>& packed,

@@ -72,6 +72,11 @@ idx row_step(idx n) {
   return n > 0 && n * static_cast<idx>(sizeof(R)) % 2048 == 0 ? n + lanes<R> : n;
 }
 
+// The input product of one chunk of steps stays in the second-level cache.
+constexpr idx input_bytes = 256 * 1024;
+// So do the weight gradients that a group owns, beside the deltas.
+constexpr idx own_gradient_bytes = 256 * 1024;
+
 // Sizes derived from the problem.
 template <class Cell, class R>
 struct Sizes {
@@ -79,7 +84,10 @@ struct Sizes {
   idx state_step;           // between rows of a state
   idx saved_step, delta_step;
   idx input_step;           // between rows of the input product
-  idx group_rows, groups, chunk;
+  idx group_rows, groups;
+  idx chunk;       // steps whose input product is formed at once
+  bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
+  idx back_chunk;       // steps whose deltas give weight gradients at once
 
   explicit Sizes(const Problem<R>& p)
       : H(p.H), blocks(round_up<R>(p.H) / lanes<R>), units(round_up<R>(p.H)),
@@ -87,17 +95,19 @@ struct Sizes {
         delta_step(keeps_deltas_apart(p) ? row_step<R>(Cell::deltas * units) : saved_step),
         input_step(row_step<R>(Cell::deltas * units)), group_rows(p.group_rows),
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
-        chunk(chunk_steps(p)) {}
+        chunk(steps_of(p, input_bytes / (input_step * static_cast<idx>(sizeof(R))))),
+        owns_gradients(groups == 1 || Cell::gates * p.H * (p.I + p.H) *
+                                              static_cast<idx>(sizeof(R)) <= own_gradient_bytes),
+        back_chunk(owns_gradients ? chunk : steps_of(p, 512)) {}
 
   static bool keeps_deltas_apart(const Problem<R>& p) { return Cell::saved == 0 || p.keep_saved; }
 
-  // Steps whose input product is formed at once: what stays in the second-level cache, and no more
-  // than 512 terms in one block of a weight gradient's sum.
-  idx chunk_steps(const Problem<R>& p) const {
+  // Steps that make about `rows` rows of the group, at most 512 and at least one step.
+  idx steps_of(const Problem<R>& p, idx rows) const {
     if (group_rows == 0) return 1;
-    idx rows = 256 * 1024 / (input_step * static_cast<idx>(sizeof(R)));
     idx steps = (rows < 512 ? rows : 512) / group_rows;
-    return steps < 1 ? 1 : steps < p.T ? steps : (p.T < 1 ? 1 : p.T);
+    if (steps > p.T) steps = p.T;
+    return steps < 1 ? 1 : steps;
   }
 };
 

@@ -9,6 +9,9 @@ namespace {
 constexpr idx sum_block = 512;
 constexpr int right_vectors = 3;
 constexpr int strip_rows = tile_rows(right_vectors);
+// Rows of C whose part of the left operand is packed at once: it stays in the second-level cache
+// while the panels of the right operand pass by.
+constexpr idx left_block = 16 * strip_rows;
 
 template <class R>
 struct Transposed {
@@ -25,12 +28,12 @@ struct Transposed {
 // Memory for the packed blocks of both operands.
 template <class R>
 struct TransposedScratch {
-  R* strip;  // (sum_block, strip_rows)
-  R* panel;  // (panels, sum_block, right_vectors * lanes)
+  R* strips;  // (left_block / strip_rows, sum_block, strip_rows)
+  R* panel;   // (panels, sum_block, right_vectors * lanes)
   idx* offset;
 
   TransposedScratch(Arena& arena, idx N)
-      : strip(arena.take<R>(sum_block * strip_rows)),
+      : strips(arena.take<R>(sum_block * left_block)),
         panel(arena.take<R>(sum_block * (round_up<R>(N) + right_vectors * lanes<R>))),
         offset(arena.take<idx>(strip_rows)) {}
 };
@@ -52,31 +55,44 @@ void add_tile(const Transposed<R>& t, idx m, int height, idx column, int vectors
   }
 }
 
+// left[k][m] for rows m of one block, in strips of strip_rows: out[strip][k][row].
+template <class R>
+void pack_strips(const R* const* left, idx K, idx m, idx rows, R* out) {
+  for (idx k = 0; k < K; ++k) {
+    const R* from = left[k] + m;
+    R* to = out + k * strip_rows;
+    idx i = 0;
+    for (; i + strip_rows <= rows; i += strip_rows, to += K * strip_rows)
+      std::memcpy(to, from + i, strip_rows * sizeof(R));
+    for (idx j = i; j < rows; ++j) to[j - i] = from[j];
+  }
+}
+
 template <class R>
 void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch) {
-  constexpr idx W = lanes<R>;
+  constexpr idx W = lanes<R>, width = right_vectors * W;
   for (int i = 0; i < strip_rows; ++i) scratch.offset[i] = i;
-  R tile[strip_rows * right_vectors * W];
+  R tile[strip_rows * width];
   for (idx k = 0; k < t.K; k += sum_block) {
-    const idx block = t.K - k < sum_block ? t.K - k : sum_block;
-    for (idx column = 0; column < t.N; column += right_vectors * W) {
-      idx left = (t.N - column + W - 1) / W;
-      pack_panel(t.right + k, block, column, t.N,
-                 static_cast<int>(left < right_vectors ? left : right_vectors),
-                 scratch.panel + column * sum_block);
-    }
-    for (idx m = t.m_first; m < t.m_last; m += strip_rows) {
-      const int height = static_cast<int>(t.m_last - m < strip_rows ? t.m_last - m : strip_rows);
-      for (idx i = 0; i < block; ++i)
-        for (int j = 0; j < height; ++j) scratch.strip[i * strip_rows + j] = t.left[k + i][m + j];
-      for (idx column = 0; column < t.N; column += right_vectors * W) {
-        idx left = (t.N - column + W - 1) / W;
-        int vectors = static_cast<int>(left < right_vectors ? left : right_vectors);
-        Tile<R> q = {scratch.strip, scratch.offset, strip_rows, scratch.panel + column * sum_block,
-                     vectors * W, block, nullptr, 0, tile, vectors * W};
-        find_tile<R>(height, vectors)(q);
-        add_tile(t, m, height, column, vectors, tile);
-      }
+    const idx K = t.K - k < sum_block ? t.K - k : sum_block;
+    auto vectors_at = [&](idx column) {
+      const idx left = (t.N - column + W - 1) / W;
+      return static_cast<int>(left < right_vectors ? left : right_vectors);
+    };
+    for (idx column = 0; column < t.N; column += width)
+      pack_panel(t.right + k, K, column, t.N, vectors_at(column), scratch.panel + column * K);
+    for (idx block = t.m_first; block < t.m_last; block += left_block) {
+      const idx rows = t.m_last - block < left_block ? t.m_last - block : left_block;
+      pack_strips(t.left + k, K, block, rows, scratch.strips);
+      for (idx column = 0; column < t.N; column += width)
+        for (idx m = 0; m < rows; m += strip_rows) {
+          const int height = static_cast<int>(rows - m < strip_rows ? rows - m : strip_rows);
+          const int vectors = vectors_at(column);
+          Tile<R> q = {scratch.strips + m * K, scratch.offset, strip_rows,
+                       scratch.panel + column * K, vectors * W, K, nullptr, 0, tile, vectors * W};
+          find_tile<R>(height, vectors)(q);
+          add_tile(t, block + m, height, column, vectors, tile);
+        }
     }
   }
 }
