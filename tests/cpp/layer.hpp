@@ -206,7 +206,8 @@ class Layer {
 
   bool inputs_unchanged() const {
     for (const auto& [key, buffer] : inputs_)
-      if (std::memcmp(buffer->data(), before_.at(key).data(), buffer->size() * sizeof(R)) != 0)
+      if (buffer->size() > 0 &&
+          std::memcmp(buffer->data(), before_.at(key).data(), buffer->size() * sizeof(R)) != 0)
         return false;
     return true;
   }
