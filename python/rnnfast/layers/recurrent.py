@@ -26,8 +26,12 @@ _WEIGHTS = {
 }
 _CELLS = {cell["name"]: cell for cell in _rnnfast.cells()}
 
-# Runs layer and direction number k on x, from a state into out; returns its final state.
-Runner: TypeAlias = "Callable[[int, Array, Any, Array | None], Any]"
+# W_ax, W_aa, b_a, b_aa, peephole.
+Weights: TypeAlias = "tuple[Array, Array, Array | None, Array | None, Array | None]"
+
+# Runs layer and direction number k on x, from a state; returns a, written into out if that is
+# given and None without sequence, and the final state.
+Runner: TypeAlias = "Callable[[int, Array, Any, Array | None, bool], tuple[Array | None, Any]]"
 
 
 def variants(prefix: str) -> tuple[str, ...]:
@@ -128,21 +132,25 @@ class Recurrent(Layer[S]):
             return (rows, self.input_size if k < self.directions else self.output_size)
         return {"W_aa": (rows, H), "peephole": (cell["params"], H)}.get(weight, (rows,))
 
-    def _weights(self, k: int) -> tuple[Array | None, ...]:
-        """Return W_ax, W_aa, b_a, b_aa and peephole, None where the layer has none."""
-        names = self._names[k]
-        return tuple(self._params[names[w]] if w in names else None for w in _WEIGHTS.values())
+    def _weights(self, k: int) -> Weights:
+        """Return the weights of direction number k, None where the layer has none."""
+        names, params = self._names[k], self._params
+        W_ax, W_aa = params[names["W_ax"]], params[names["W_aa"]]
+        b_a, b_aa, peephole = (params.get(names.get(w, "")) for w in ("b_a", "b_aa", "peephole"))
+        return W_ax, W_aa, b_a, b_aa, peephole
 
     def _run(
         self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
     ) -> tuple[Array, S]:
         packed = self._packed  # read once: another thread may unfreeze meanwhile
 
-        def run(k: int, x: Array, state: Any, out: Array | None) -> Any:
+        def run(
+            k: int, x: Array, state: Any, out: Array | None, sequence: bool
+        ) -> tuple[Array | None, Any]:
             return _rnnfast.run(
                 self.cell, x, state, *self._weights(k), lengths, self._reverse(k), out,
-                sequence=out is not None, packed=None if packed is None else packed[k],
-            )[1]  # fmt: skip
+                sequence=sequence, packed=None if packed is None else packed[k],
+            )  # fmt: skip
 
         return self._forward(x, state, lengths, return_sequence, run, lambda y: y)
 
@@ -159,13 +167,15 @@ class Recurrent(Layer[S]):
         masks: list[Array] = []
         generator = _check.generator(rng) if self.dropout else None
 
-        def run(k: int, x: Array, state: Any, out: Array | None) -> Any:
-            _, final, pullback = _rnnfast.run_vjp(
+        def run(
+            k: int, x: Array, state: Any, out: Array | None, sequence: bool
+        ) -> tuple[Array | None, Any]:
+            a, final, pullback = _rnnfast.run_vjp(
                 self.cell, x, state, *self._weights(k), lengths, self._reverse(k), out,
-                sequence=out is not None, checkpoint=checkpoint,
+                sequence=sequence, checkpoint=checkpoint,
             )  # fmt: skip
             pullbacks.append(pullback)
-            return final
+            return a, final
 
         def drop(y: Array) -> Array:
             if generator is None:
@@ -209,11 +219,14 @@ class Recurrent(Layer[S]):
         ends: list[Any] = []
         for layer in range(self.num_layers):
             last = layer == self.num_layers - 1
+            sequence = return_sequence or not last
             y = None
-            if return_sequence or not last:
+            if sequence:
                 y = self._new_output(x.shape[:2], self.batch_first and batched and last)
             for k in self._numbers(layer):
-                ends.append(run(k, x, states[k], self._columns(y, k)))
+                a, end = run(k, x, states[k], self._columns(y, k), sequence)
+                ends.append(end)
+            y = a if y is None else y
             if y is not None and not last:
                 x = drop(y)
         final = self._join(ends, batched)
@@ -280,11 +293,16 @@ class Recurrent(Layer[S]):
         start = self.hidden_size * (k % self.directions)
         return y[:, :, start : start + self.hidden_size]
 
-    def _new_output(self, leading: tuple[int, ...], batch_first: bool) -> Array:
-        """Return an empty array (T, B, D*H), in memory (B, T, D*H) if `batch_first`."""
-        if not batch_first:
+    def _new_output(self, leading: tuple[int, ...], batch_first: bool) -> Array | None:
+        """Return an empty array (T, B, D*H), in memory (B, T, D*H) if `batch_first`.
+
+        None where what a cell allocates by itself is the same.
+        """
+        if batch_first:
+            return np.empty((*leading[::-1], self.output_size), self.dtype).swapaxes(0, 1)
+        if self.bidirectional:
             return np.empty((*leading, self.output_size), self.dtype)
-        return np.empty((*leading[::-1], self.output_size), self.dtype).swapaxes(0, 1)
+        return None
 
     def _time_first(self, x: Array) -> Array:
         """View the caller's x as (T, B, features)."""

@@ -80,7 +80,7 @@ class RecurrentStream(Stream[S]):
         self._between = [np.empty(self._size, layer.dtype) for _ in range(layer.num_layers - 1)]
         self._cells = self._snapshot()
 
-    def _snapshot(self) -> list[Any]:
+    def _snapshot(self) -> list[_rnnfast.Stream]:
         layer = self._layer
         return [
             _rnnfast.Stream(layer.cell, *layer._weights(k), self.batch)
@@ -89,7 +89,8 @@ class RecurrentStream(Stream[S]):
 
     def step(self, x_t: Array, out: Array | None = None) -> Array:
         if isinstance(x_t, np.ndarray) and x_t.ndim == 1 and self.batch == 1:
-            return self._step(x_t[None], None if out is None else _row(out))[0]
+            y: Array = self._step(x_t[None], _row(out))[0]
+            return y if out is None else out
         return self._step(x_t, out)
 
     def _step(self, x_t: Array, out: Array | None) -> Array:
@@ -97,8 +98,7 @@ class RecurrentStream(Stream[S]):
             check_out(out, self._layer.dtype, self._size)
         for cell, between in zip(self._cells, self._between, strict=False):
             x_t = cell.step(x_t, between)
-        y: Array = self._cells[-1].step(x_t, out)
-        return y
+        return self._cells[-1].step(x_t, out)
 
     @property
     def state(self) -> S:
