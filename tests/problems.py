@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from rnnfast.reference import CELLS
 
 Array = NDArray[Any]
@@ -165,4 +164,5 @@ def tolerance(problem: Problem) -> float:
     return float(FLOAT32_FACTOR * np.finfo(np.float32).eps * np.sqrt(K) * max(T, 1))
 
 
-FLOAT32_FACTOR = 4.0
+# Measured over all tests and tiers: at most 1.24.
+FLOAT32_FACTOR = 2.5

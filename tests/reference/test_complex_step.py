@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from problems import Array, Problem, assert_close, make
-
 from rnnfast import reference
 from rnnfast.reference import CELLS
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from problems import Problem, assert_close, make, ragged
-
 from rnnfast import reference
 
 GOLDEN = Path(__file__).parent.parent / "golden"

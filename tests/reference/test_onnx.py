@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from problems import Array, Problem, assert_close, make
-
 from rnnfast import reference
 
 onnx = pytest.importorskip("onnx", reason="oracle: onnx is not installed")
@@ -77,7 +76,9 @@ def onnx_results(problem: Problem) -> dict[str, Array]:
     )
     session = runtime.InferenceSession(model.SerializeToString())
     Y, *finals = session.run(outputs, feeds)
-    return {"a": Y[:, 0]} | {key: final[0] for key, final in zip(("a_T", "c_T"), finals)}
+    return {"a": Y[:, 0]} | {
+        key: final[0] for key, final in zip(("a_T", "c_T"), finals, strict=False)
+    }
 
 
 @pytest.mark.parametrize("reverse", [False, True])

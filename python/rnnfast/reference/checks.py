@@ -59,7 +59,7 @@ def refuse(options: Iterable[str]) -> None:
     for name in options:
         if name in _RESERVED:
             raise ValueError(f"{name} is reserved for a later version, expected it to be absent")
-        raise TypeError(f"{name} is not an argument of this function")
+        raise TypeError(f"unexpected keyword argument {name!r}")
 
 
 def check_layer(cell: Cell, x: Array, weights: Weights) -> Problem:
@@ -88,17 +88,23 @@ def check_layer(cell: Cell, x: Array, weights: Weights) -> Problem:
     return problem
 
 
-def state_or_zeros(problem: Problem, names: tuple[str, str], state: State) -> Arrays:
-    """The arrays of a state, or of a state's gradient; None, whole or half, becomes zeros."""
+def state_or_zeros(problem: Problem, argument: str, value: State) -> Arrays:
+    """The arrays of a "state" or a "dstate"; None, whole or half, becomes zeros."""
+    names = ("a0", "c0") if argument == "state" else ("da_T", "dc_T")
     if problem.cell.states == 1:
-        halves = [state]
-    elif state is None:
+        halves = [value]
+    elif value is None:
         halves = [None, None]
-    elif isinstance(state, tuple) and len(state) == 2:
-        halves = list(state)
+    elif isinstance(value, tuple):
+        halves = list(value)
     else:
         raise TypeError(
-            f"({', '.join(names)}) is a {type(state).__name__}, expected None or a tuple of two "
+            f"{argument} is a {type(value).__name__}, expected None or the tuple "
+            f"({', '.join(names)}) for {problem.cell.name}"
+        )
+    if len(halves) != problem.cell.states:
+        raise ValueError(
+            f"{argument} has {len(halves)} entries, expected {problem.cell.states} "
             f"for {problem.cell.name}"
         )
     zeros = np.zeros((problem.B, problem.H), problem.dtype)

@@ -109,10 +109,12 @@ def _run(
     """Check everything, then run forwards."""
     refuse(reserved)
     problem = check_layer(find_cell(cell), x, weights)
-    initial = state_or_zeros(problem, ("a0", "c0"), state)
+    initial = state_or_zeros(problem, "state", state)
     ends = lengths_or_full(problem, lengths)
     if out is not None:
         problem.check("out", out, "T", "B", "H")
+        if not out.flags.writeable:
+            raise ValueError("out is read-only, expected a writeable array")
     with np.errstate(all="ignore"):  # NaN and Inf in the data are the data's affair
         a, states, tape = forward(problem.cell, x, initial, weights, ends, reverse)
     if out is None:
@@ -142,7 +144,7 @@ class _Pullback:
             raise RuntimeError("pullback was called before without retain=True")
         if da is not None:
             problem.check("da", da, "T", "B", "H")
-        dstates = state_or_zeros(problem, ("da_T", "dc_T"), dstate)
+        dstates = state_or_zeros(problem, "dstate", dstate)
         with np.errstate(all="ignore"):
             g = backward(problem.cell, self._x, weights, self._tape, da, dstates)
         given = {"x": self._x, **weights._asdict()}

@@ -27,14 +27,15 @@ class Weights(NamedTuple):
 
     def by_gate(self) -> "Weights":
         """The same arrays with the gates as their first axis: (G, H, I), (G, H, H), (G, H)."""
-        H = self.W_aa.shape[1]
+        rows, H = self.W_aa.shape
+        G = rows // H
 
-        def split(rows: Array | None) -> Array | None:
-            return None if rows is None else rows.reshape(-1, H)
+        def split(b: Array | None) -> Array | None:
+            return None if b is None else b.reshape(G, H)
 
         return Weights(
-            self.W_ax.reshape(-1, H, self.W_ax.shape[1]),
-            self.W_aa.reshape(-1, H, H),
+            self.W_ax.reshape(G, H, self.W_ax.shape[1]),
+            self.W_aa.reshape(G, H, H),
             split(self.b_a),
             split(self.b_aa),
             self.peephole,

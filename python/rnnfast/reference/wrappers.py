@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from .cell import CELLS, Array
+from .checks import State
 from .functional import Pullback, run, run_vjp
 
 
@@ -25,58 +24,14 @@ def rnn(
     a0: Array | None,
     W_ax: Array,
     W_aa: Array,
-    b_a: Array | None,
+    b_a: Array | None = None,
     b_aa: Array | None = None,
     *,
     g1: str = "tanh",
-    lengths: ArrayLike | None = None,
-    reverse: bool = False,
-    out: Array | None = None,
-    **reserved: Any,
+    **options: Any,
 ) -> tuple[Array, Array]:
     """a = g1(W_aa a_prev + W_ax x + b_a + b_aa), g1 tanh, relu, sigmoid or identity; see `run`."""
-    cell, layer = _variant("rnn_", "g1", g1), (x, a0, W_ax, W_aa, b_a, b_aa)
-    return run(cell, *layer, lengths=lengths, reverse=reverse, out=out, **reserved)
-
-
-def lstm(
-    x: Array,
-    state: tuple[Array | None, Array | None] | None,
-    W_ax: Array,
-    W_aa: Array,
-    b_a: Array | None,
-    b_aa: Array | None = None,
-    *,
-    peephole: Array | None = None,
-    lengths: ArrayLike | None = None,
-    reverse: bool = False,
-    out: Array | None = None,
-    **reserved: Any,
-) -> tuple[Array, tuple[Array, Array]]:
-    """c = f c_prev + i g; a = o tanh(c), optionally with peephole (3, H), rows i f o; see `run`."""
-    cell, layer = _lstm(peephole), (x, state, W_ax, W_aa, b_a, b_aa)
-    return run(
-        cell, *layer, peephole=peephole, lengths=lengths, reverse=reverse, out=out, **reserved
-    )
-
-
-def gru(
-    x: Array,
-    a0: Array | None,
-    W_ax: Array,
-    W_aa: Array,
-    b_a: Array | None,
-    b_aa: Array | None = None,
-    *,
-    reset: str = "after",
-    lengths: ArrayLike | None = None,
-    reverse: bool = False,
-    out: Array | None = None,
-    **reserved: Any,
-) -> tuple[Array, Array]:
-    """a = (1-z) n + z a_prev; reset "after" or "before" the product of n; see `run`."""
-    cell, layer = _variant("gru_", "reset", reset), (x, a0, W_ax, W_aa, b_a, b_aa)
-    return run(cell, *layer, lengths=lengths, reverse=reverse, out=out, **reserved)
+    return run(_variant("rnn_", "g1", g1), x, a0, W_ax, W_aa, b_a, b_aa, **options)
 
 
 def rnn_vjp(
@@ -84,50 +39,61 @@ def rnn_vjp(
     a0: Array | None,
     W_ax: Array,
     W_aa: Array,
-    b_a: Array | None,
+    b_a: Array | None = None,
     b_aa: Array | None = None,
     *,
     g1: str = "tanh",
-    lengths: ArrayLike | None = None,
-    reverse: bool = False,
-    out: Array | None = None,
-    checkpoint: bool = False,
-    **reserved: Any,
+    **options: Any,
 ) -> tuple[Array, Array, Pullback]:
     """`rnn` and its pullback; see `run_vjp`."""
-    cell, layer = _variant("rnn_", "g1", g1), (x, a0, W_ax, W_aa, b_a, b_aa)
-    return run_vjp(
-        cell, *layer, lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint, **reserved
-    )
+    return run_vjp(_variant("rnn_", "g1", g1), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+
+
+def lstm(
+    x: Array,
+    state: State,
+    W_ax: Array,
+    W_aa: Array,
+    b_a: Array | None = None,
+    b_aa: Array | None = None,
+    *,
+    peephole: Array | None = None,
+    **options: Any,
+) -> tuple[Array, tuple[Array, Array]]:
+    """c = f c_prev + i g; a = o tanh(c), optionally with peephole (3, H), rows i f o; see `run`."""
+    cell = _lstm(peephole)
+    return run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole, **options)
 
 
 def lstm_vjp(
     x: Array,
-    state: tuple[Array | None, Array | None] | None,
+    state: State,
     W_ax: Array,
     W_aa: Array,
-    b_a: Array | None,
+    b_a: Array | None = None,
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    lengths: ArrayLike | None = None,
-    reverse: bool = False,
-    out: Array | None = None,
-    checkpoint: bool = False,
-    **reserved: Any,
+    **options: Any,
 ) -> tuple[Array, tuple[Array, Array], Pullback]:
     """`lstm` and its pullback; see `run_vjp`."""
-    cell, layer = _lstm(peephole), (x, state, W_ax, W_aa, b_a, b_aa)
-    return run_vjp(
-        cell,
-        *layer,
-        peephole=peephole,
-        lengths=lengths,
-        reverse=reverse,
-        out=out,
-        checkpoint=checkpoint,
-        **reserved,
-    )
+    cell = _lstm(peephole)
+    return run_vjp(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole, **options)
+
+
+def gru(
+    x: Array,
+    a0: Array | None,
+    W_ax: Array,
+    W_aa: Array,
+    b_a: Array | None = None,
+    b_aa: Array | None = None,
+    *,
+    reset: str = "after",
+    **options: Any,
+) -> tuple[Array, Array]:
+    """a = (1-z) n + z a_prev; reset "after" or "before" the product of n; see `run`."""
+    return run(_variant("gru_", "reset", reset), x, a0, W_ax, W_aa, b_a, b_aa, **options)
 
 
 def gru_vjp(
@@ -135,18 +101,11 @@ def gru_vjp(
     a0: Array | None,
     W_ax: Array,
     W_aa: Array,
-    b_a: Array | None,
+    b_a: Array | None = None,
     b_aa: Array | None = None,
     *,
     reset: str = "after",
-    lengths: ArrayLike | None = None,
-    reverse: bool = False,
-    out: Array | None = None,
-    checkpoint: bool = False,
-    **reserved: Any,
+    **options: Any,
 ) -> tuple[Array, Array, Pullback]:
     """`gru` and its pullback; see `run_vjp`."""
-    cell, layer = _variant("gru_", "reset", reset), (x, a0, W_ax, W_aa, b_a, b_aa)
-    return run_vjp(
-        cell, *layer, lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint, **reserved
-    )
+    return run_vjp(_variant("gru_", "reset", reset), x, a0, W_ax, W_aa, b_a, b_aa, **options)

@@ -1,0 +1,44 @@
+"""rnn, lstm, gru and their _vjp are `run` and `run_vjp` of the variant that their options name."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from problems import assert_same_bits, make
+
+VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("rnn", "rnn_tanh", {}),
+    *(("rnn", f"rnn_{g1}", {"g1": g1}) for g1 in ("tanh", "relu", "sigmoid", "identity")),
+    ("lstm", "lstm", {}),
+    ("lstm", "lstm_peephole", {}),
+    ("gru", "gru_after", {}),
+    ("gru", "gru_after", {"reset": "after"}),
+    ("gru", "gru_before", {"reset": "before"}),
+]
+
+
+@pytest.mark.parametrize(("function", "cell", "options"), VARIANTS)
+def test_wrappers(F: ModuleType, function: str, cell: str, options: dict[str, Any]) -> None:
+    problem = make(cell, T=4, B=3, I=2, H=5, lengths=[2, 4, 0], reverse=True)
+    want = problem.vjp(F)
+    options = options | {"lengths": problem.lengths, "reverse": True}
+    if problem.peephole is not None:
+        options["peephole"] = problem.peephole
+
+    out = np.full_like(want["a"], np.nan)
+    a, state = getattr(F, function)(*problem.layer[1:], **options, out=out)
+    assert a is out
+    finals = {"a_T": state[0], "c_T": state[1]} if problem.two_states else {"a_T": state}
+    assert_same_bits({"a": a} | finals, {name: want[name] for name in ("a", *finals)})
+
+    for checkpoint in (False, True):
+        a, _, pullback = getattr(F, f"{function}_vjp")(
+            *problem.layer[1:], **options, checkpoint=checkpoint
+        )
+        assert_same_bits({"a": a}, {"a": want["a"]})
+        grads = pullback(problem.da, problem.dstate)
+        expected = problem.vjp(F, checkpoint=checkpoint)
+        assert_same_bits(grads, {name: expected[f"d{name}"] for name in grads})

@@ -1,0 +1,69 @@
+"""The number of threads does not change a bit, and more than one of them takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from problems import assert_same_bits, make, ragged
+from rnnfast import _rnnfast, functional
+from rnnfast.reference import CELLS
+
+COUNTS = (1, 2, 3, 8)
+
+
+@pytest.fixture
+def use_threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, with no least amount of work for them."""
+    before = _rnnfast.num_threads(), _rnnfast._parallel_operations()
+    _rnnfast._set_parallel_operations(0)
+    yield _rnnfast.set_num_threads
+    _rnnfast.set_num_threads(before[0])
+    _rnnfast._set_parallel_operations(before[1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(7, 141, 6, 19), (3, 200, 3, 5), (4, 2, 3, 9)])
+def test_same_bits(
+    cell: str, dtype: str, sizes: tuple[int, ...], use_threads: Callable[[int], None]
+) -> None:
+    T, B, _, _ = sizes
+    for lengths in (None, ragged(T, B)):
+        problem = make(cell, *sizes, dtype=dtype, lengths=lengths)
+        results = []
+        for count in COUNTS:
+            use_threads(count)
+            assert _rnnfast.num_threads() == count
+            results.append(problem.run(functional) | problem.vjp(functional))
+            assert _rnnfast._last_threads() <= count
+        for other in results[1:]:
+            assert_same_bits(other, results[0])
+
+
+def test_threads_take_part(use_threads: Callable[[int], None]) -> None:
+    """Long calls, and more than one try: a second thread may come late on a busy machine."""
+    problem = make("lstm", T=100, B=64, I=8, H=64, dtype="float32")
+    use_threads(1)
+    want = problem.run(functional) | problem.vjp(functional)
+    assert _rnnfast._last_threads() == 1
+    use_threads(2)
+    took_part = set()
+    for _ in range(10):
+        assert_same_bits(problem.run(functional) | problem.vjp(functional), want)
+        took_part.add(_rnnfast._last_threads())
+        if 2 in took_part:
+            break
+    assert 2 in took_part
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_calls_from_many_threads(cell: str, use_threads: Callable[[int], None]) -> None:
+    use_threads(2)
+    problems = [make(cell, 5, 2 + n, 3, 9, seed=n) for n in range(12)]
+    want = [problem.vjp(functional) for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            for w, g in zip(want, pool.map(lambda p: p.vjp(functional), problems), strict=True):
+                assert_same_bits(g, w)
