@@ -110,6 +110,18 @@ def test_out(F: ModuleType, cell: str, view: Callable[[Array], Array]) -> None:
 
 @every_cell
 @pytest.mark.parametrize("reverse", [False, True])
+def test_out_may_overlap_the_input(F: ModuleType, cell: str, reverse: bool) -> None:
+    problem = make(cell, T, B, H, H, reverse=reverse)
+    want = problem.run(F)["a"]
+    for shift in (0, 1):
+        memory = np.zeros((T + shift, B, H))
+        memory[:T] = problem.x
+        a, _ = F.run(*problem.with_(x=memory[:T]).layer, **problem.options, out=memory[shift:])
+        assert_close({"a": a}, {"a": want}, BOUND)
+
+
+@every_cell
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
     "sizes", [(0, 3, 2, 5), (3, 0, 2, 5), (3, 2, 0, 5), (0, 0, 0, 1), (1, 1, 1, 1)]
 )

@@ -178,3 +178,23 @@ def test_run_and_run_vjp_give_the_same_bits(F: ModuleType, cell: str) -> None:
             problem = problem_of(cell, lengths=lengths, reverse=reverse)
             run, vjp = problem.run(F), problem.vjp(F)
             assert_same_bits({name: vjp[name] for name in run}, run)
+
+
+@every_cell
+@pytest.mark.parametrize("with_out", [False, True])
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_what_is_shared_is_read_only(
+    F: ModuleType, cell: str, with_out: bool, checkpoint: bool
+) -> None:
+    """Whatever can be written after run_vjp may be written: the gradients stay right."""
+    problem = problem_of(cell, lengths=[4, 0, 2])
+    want = problem.vjp(F, checkpoint=checkpoint)
+    out = np.empty_like(want["a"]) if with_out else None
+    a, state, pullback = F.run_vjp(
+        *problem.layer, **problem.options, checkpoint=checkpoint, out=out
+    )
+    for array in (a, *(state if problem.two_states else (state,))):
+        if array.flags.writeable:
+            array[...] = np.nan
+    grads = pullback(problem.da, problem.dstate)
+    assert_same_bits(grads, {name: want[f"d{name}"] for name in grads})

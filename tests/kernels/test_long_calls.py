@@ -1,0 +1,133 @@
+"""Long calls stop at Ctrl-C, a forked child works, and memory does not grow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from problems import Problem, assert_same_bits, make, ragged
+from rnnfast import _rnnfast, functional
+from rnnfast.reference import CELLS
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Any]:
+    """Calls a function and raises KeyboardInterrupt in it after a tenth of a second."""
+
+    def raise_it(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def call(function: Any) -> float:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        start = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            function()
+        return time.perf_counter() - start
+
+    before = signal.signal(signal.SIGALRM, raise_it)
+    yield call
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def unchanged(problem: Problem, copies: dict[str, Any]) -> None:
+    assert_same_bits(dict(problem.arrays()), copies)
+
+
+@every_cell
+def test_interrupted_forward(cell: str, interrupt: Any) -> None:
+    problem = make(cell, 4000, 32, 1, 256, dtype="float32").with_(da=None)
+    x = np.broadcast_to(problem.x[:1], (1_000_000, *problem.x.shape[1:]))  # minutes of work
+    copies = {name: array.copy() for name, array in problem.arrays()}
+    options = (problem.peephole, None, False, None, False)
+    seconds = interrupt(lambda: _rnnfast.run(cell, x, *problem.layer[2:], *options))
+    assert seconds < 2
+    unchanged(problem, copies)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_interrupted_pullback(checkpoint: bool, interrupt: Any) -> None:
+    problem = make("lstm", 1500, 32, 8, 256, dtype="float32")
+    copies = {name: array.copy() for name, array in problem.arrays()}
+    _, _, pullback = functional.run_vjp(*problem.layer, **problem.options, checkpoint=checkpoint)
+    assert interrupt(lambda: pullback(problem.da, problem.dstate)) < 2
+    unchanged(problem, copies)
+
+
+@every_cell
+@pytest.mark.parametrize("T", [2**40, 2**50, 2**58])
+def test_memory_that_cannot_be_had(cell: str, T: int) -> None:
+    problem = make(cell, 1, 1, 1, 33, dtype="float32").with_(da=None)
+    copies = {name: array.copy() for name, array in problem.arrays()}
+    x = np.broadcast_to(problem.x, (T, 1, 1))
+    for function in (functional.run, functional.run_vjp):
+        with pytest.raises(MemoryError):
+            function(cell, x, *problem.layer[2:], peephole=problem.peephole)
+    unchanged(problem, copies)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_child() -> None:
+    problem = make("gru_after", 5, 64, 3, 9)
+    before = _rnnfast.num_threads(), _rnnfast._parallel_operations()
+    _rnnfast.set_num_threads(2)
+    _rnnfast._set_parallel_operations(0)
+    try:
+        want = problem.vjp(functional)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the process has threads is the point
+            child = os.fork()
+        if child == 0:
+            try:
+                assert_same_bits(problem.vjp(functional), want)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        deadline = time.monotonic() + 20
+        ended, status = os.waitpid(child, os.WNOHANG)
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+            ended, status = os.waitpid(child, os.WNOHANG)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert ended, "the child hangs"
+        assert status == 0
+    finally:
+        _rnnfast.set_num_threads(before[0])
+        _rnnfast._set_parallel_operations(before[1])
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@every_cell
+def test_no_growth(cell: str) -> None:
+    problem = make(cell, 20, 16, 8, 32, lengths=ragged(20, 16))
+
+    def calls(n: int) -> None:
+        for _ in range(n):
+            problem.run(functional)
+            problem.vjp(functional)
+            problem.vjp(functional, checkpoint=True)
+            functional.run_vjp(*problem.layer, **problem.options)  # a pullback never called
+
+    calls(20)
+    before = resident()
+    calls(100)
+    assert resident() - before < 2_000_000  # one call's gates kept each time would be 30 MB
