@@ -1,45 +1,46 @@
-"""Classify sequences of different lengths in one batch: does the tone rise, fall or stay?"""
+"""Classify sequences of different lengths in one batch: does a path turn left, right or neither?"""
 
 import numpy as np
+
 import rnnfast
 
 
-def chirps(n: int, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
-    """n tones of 20 to 60 samples, each (T_i, 1), and their class: 0 falls, 1 stays, 2 rises."""
+def paths(n: int, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
+    """n paths of 10 to 40 steps (T_i, 2), and their class: 0 right, 1 neither, 2 left."""
     labels = rng.integers(0, 3, n)
-    tones = []
+    steps = []
     for label in labels:
-        T = int(rng.integers(20, 61))
-        frequency = np.linspace(0.12, 0.12 + 0.08 * (label - 1), T)  # cycles a sample
-        phase = 2 * np.pi * (np.cumsum(frequency) + rng.random())
-        tones.append((np.sin(phase) + 0.1 * rng.standard_normal(T)).astype(np.float32)[:, None])
-    return tones, labels
+        T = int(rng.integers(10, 41))
+        heading = rng.uniform(0, 2 * np.pi) + 0.15 * (label - 1) * np.arange(T)
+        step = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        steps.append((step + 0.2 * rng.standard_normal((T, 2))).astype(np.float32))
+    return steps, labels
 
 
 def main() -> float:
     rng = np.random.default_rng(0)
-    tones, labels = chirps(400, rng)
+    steps, labels = paths(1000, rng)
     model = rnnfast.Sequential(
-        rnnfast.GRU(1, 24, bidirectional=True, rng=1),
+        rnnfast.GRU(2, 24, bidirectional=True, rng=1),
         rnnfast.Dense(48, 3, rng=2),
     )
     adam = rnnfast.optim.Adam(model.params, lr=1e-2)
-    for epoch in range(30):
-        for batch in np.array_split(rng.permutation(len(tones)), 8):
-            x, lengths = rnnfast.pad([tones[i] for i in batch])  # (T, B, 1), and where each ends
+    for epoch in range(100):
+        for batch in np.array_split(rng.permutation(len(steps)), 20):
+            x, lengths = rnnfast.pad([steps[i] for i in batch])  # (T, B, 2), and where each ends
             logits, _, pullback = model.vjp(x, lengths=lengths, return_sequence=False)
             loss, dlogits = rnnfast.losses.cross_entropy(logits, labels[batch])
             _, _, grads = pullback(dlogits, skip=("x",))
             rnnfast.optim.clip_by_norm(grads, 1.0)
             adam.step(grads)
-        if epoch % 5 == 0:
-            print(f"epoch {epoch:2d}  loss {loss:.3f}")
+        if epoch % 20 == 0:
+            print(f"epoch {epoch:3d}  loss {loss:.3f}")
 
-    tones, labels = chirps(200, rng)
-    x, lengths = rnnfast.pad(tones)
+    steps, labels = paths(200, rng)
+    x, lengths = rnnfast.pad(steps)
     logits, _ = model(x, lengths=lengths, return_sequence=False)
     accuracy = float((logits.argmax(axis=1) == labels).mean())
-    print(f"accuracy on 200 new tones: {accuracy:.3f}")
+    print(f"accuracy on 200 new paths: {accuracy:.3f}")
     return accuracy
 
 

@@ -8,11 +8,11 @@ import rnnfast
 
 def main() -> float:
     rng = np.random.default_rng(0)
-    signal = rng.standard_normal((2000, 1), dtype=np.float32)  # (T, I)
+    signal = rng.standard_normal((2000, 1, 1), dtype=np.float32)  # (T, B, I)
     lstm = rnnfast.LSTM(1, 16, rng=1)
 
-    stream = lstm.stream()  # a snapshot of the weights, with the state of one sequence
-    filtered = np.empty((2000, 16), np.float32)
+    stream = lstm.stream(batch=1)  # a snapshot of the weights, with the state of one sequence
+    filtered = np.empty((2000, 1, 16), np.float32)
     start = time.perf_counter()
     for t in range(1000):
         stream.step(signal[t], out=filtered[t])
