@@ -49,7 +49,7 @@ def docs(session: nox.Session) -> None:
 
 
 def ctest(session: nox.Session, preset: str) -> None:
-    session.install("cmake", "ninja", "pybind11>=3.1")
+    session.install("cmake", "ninja")
     session.run("cmake", "--preset", preset, "--fresh")
     session.run("cmake", "--build", "--preset", preset)
     session.run("ctest", "--preset", preset)

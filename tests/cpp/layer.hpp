@@ -33,13 +33,17 @@ inline std::string name_of(const Setting& s) {
 
 // Tasks one after another, on changing slots.
 inline rnnfast::Control serial(int threads) {
-  auto in_turn = [](void* team, idx tasks, void (*task)(void*, idx, int), void* context) {
-    const int slots = *static_cast<int*>(team);
-    for (idx i = 0; i < tasks; ++i) task(context, i, static_cast<int>(i % slots));
-  };
   static thread_local int slots;
   slots = threads;
-  return {threads, &slots, in_turn, [](void*) { return false; }};
+  rnnfast::Control control = {};
+  control.threads = threads;
+  control.team = &slots;
+  control.parallel = [](void* team, idx tasks, void (*task)(void*, idx, int), void* context) {
+    for (idx i = 0; i < tasks; ++i)
+      task(context, i, static_cast<int>(i % *static_cast<int*>(team)));
+  };
+  control.interrupted = [](void*) { return false; };
+  return control;
 }
 
 // What the kernels may not read before they have written it.
