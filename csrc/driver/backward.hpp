@@ -73,6 +73,7 @@ struct BackwardScratch {
 template <class R>
 struct BackRows {
   idx rows, H, units;
+  idx first_unit, last_unit;
   const R* saved;
   idx saved_step;
   R* delta;
@@ -94,7 +95,7 @@ void backward_rows(const BackRows<R>& q) noexcept {
   constexpr idx W = lanes<R>;
   constexpr bool is_last = s == Cell::stages - 1;
   for (idx r = 0; r < q.rows; ++r)
-    for (idx unit = 0; unit < q.units; unit += W) {
+    for (idx unit = q.first_unit; unit < q.last_unit; unit += W) {
       const idx state = r * q.state_step + unit, real = q.H - unit;
       R* delta = q.delta + r * q.delta_step + unit;
       Backward<Cell, V> d = {};
@@ -134,29 +135,37 @@ class BackwardPass {
  public:
   // `delta` holds the deltas of steps first.. of the segment: the tape's saved vectors or memory of
   // their own.
-  BackwardPass(const Problem<R>& p, const Packed<Cell, R>& packed, const PackedBack<Cell, R>& back,
-               idx group, const Carry<Cell, R>& carry, const Tape<Cell, R>& tape, R* delta,
-               idx first, void* scratch)
-      : p_(p), z_(p), packed_(packed), back_(back), g_(p, group), carry_(carry), tape_(tape),
-        delta_(delta), first_(first), arena_(scratch), scratch_(arena_, z_, p.I) {
+  BackwardPass(const Problem<R>& p, Gang& gang, const Packed<Cell, R>& packed,
+               const PackedBack<Cell, R>& back, idx group, const Carry<Cell, R>& carry,
+               const Tape<Cell, R>& tape, R* delta, idx first, void* scratch)
+      : p_(p), gang_(gang), z_(p), packed_(packed), back_(back), g_(p, group), carry_(carry),
+        tape_(tape), delta_(delta), first_(first), arena_(scratch), scratch_(arena_, z_, p.I) {
     for (idx r = 0; r < g_.rows; ++r) {
       scratch_.state_offset[r] = r * z_.state_step;
       scratch_.da_offset[r] = g_.offset(p, r, 0, p.da_t, p.da_b);
     }
   }
 
+  // The gradient of a gang's operands lies in its leader's scratch memory.
+  void share_operand(void* leaders_scratch) {
+    Arena arena(leaders_scratch);
+    scratch_.doperand = BackwardScratch<Cell, R>(arena, z_, p_.I).doperand;
+  }
+
+  bool stopped() { return gang_.stopped(); }
   idx last_step(idx last) const { return last < g_.steps ? last : g_.steps; }
 
   // The carried gradients before anything has flowed back: those of the final states.
-  void begin() const {
-    for (int i = 0; i < Cell::states; ++i)
+  void begin() {
+    for (int i = 0; i < Cell::states && gang_.leads(); ++i)
       for (idx r = 0; r < g_.rows; ++r) {
         R* to = carry_.dstate[i] + r * z_.state_step;
         const R* from = p_.dstate_T[i];
         for (idx h = 0; h < z_.units; ++h)
           to[h] = from == nullptr || h >= p_.H ? R(0) : from[g_.row[r] * p_.H + h];
       }
-    for (idx i = 0; i < Cell::params * z_.units; ++i) carry_.dparam[i] = 0;
+    for (idx i = 0; i < Cell::params * z_.units && gang_.leads(); ++i) carry_.dparam[i] = 0;
+    gang_.wait();
   }
 
   // Writes the gradients of the initial states.
@@ -170,7 +179,7 @@ class BackwardPass {
   }
 
   // Steps [first, last) from the end: deltas, and what they carry back.
-  void through_time(idx first, idx last) const {
+  void through_time(idx first, idx last) {
     idx active = g_.active(last - 1, g_.rows);
     for (idx s = last - 1; s >= first; --s) {
       active = g_.active(s, active);
@@ -241,12 +250,14 @@ class BackwardPass {
  private:
   R* delta_row(idx s) const { return delta_ + (s - first_) * g_.rows * z_.delta_step; }
 
-  void step(idx s, idx active) const {
+  void step(idx s, idx active) {
     const idx state = g_.rows * z_.state_step, at = s - first_;
     BackRows<R> q = {};
     q.rows = active;
     q.H = z_.H;
     q.units = z_.units;
+    q.first_unit = gang_.first_block(z_.blocks) * lanes<R>;
+    q.last_unit = gang_.last_block(z_.blocks) * lanes<R>;
     q.saved = tape_.saved + at * g_.rows * z_.saved_step;
     q.saved_step = z_.saved_step;
     q.delta = delta_row(s);
@@ -267,14 +278,16 @@ class BackwardPass {
   }
 
   template <int s>
-  void stage_back(const BackRows<R>& q) const {
+  void stage_back(const BackRows<R>& q) {
     using St = Stage<Cell, s>;
     backward_rows<Cell, s>(q);
+    gang_.wait();
     R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
     const R* init = s == 0 ? out : nullptr;
     const idx K = St::gates * z_.units;
-    for (idx block = 0; block < z_.blocks; block += max_vectors) {
-      idx left = z_.blocks - block;
+    const idx last = gang_.last_block(z_.blocks);
+    for (idx block = gang_.first_block(z_.blocks); block < last; block += max_vectors) {
+      idx left = last - block;
       int vectors = static_cast<int>(left < max_vectors ? left : max_vectors);
       const idx column = block * lanes<R>;
       Tile<R> t = {q.delta + St::r.first * z_.units, scratch_.delta_offset, 1,
@@ -315,6 +328,7 @@ class BackwardPass {
   }
 
   const Problem<R>& p_;
+  Gang& gang_;
   Sizes<Cell, R> z_;
   const Packed<Cell, R>& packed_;
   const PackedBack<Cell, R>& back_;

@@ -7,9 +7,16 @@ namespace rnnfast {
 struct Control {
   int threads;  // how many tasks may run at once; each has a slot below this
   void* team;
+  // Runs task(context, index, slot) for every index below `tasks`, in any order.
   void (*parallel)(void* team, std::ptrdiff_t tasks,
                    void (*task)(void* context, std::ptrdiff_t index, int slot), void* context);
-  bool (*interrupted)(void* team);  // asked between chunks of steps; the results are then discarded
+  // Asked between chunks of steps; the results are then discarded.
+  bool (*interrupted)(void* team);
+  // Runs task(context, rank, size) once for each rank below a size of its choice, all at the same
+  // time, so that they may wait for each other. Null: as if by one thread.
+  void (*gang)(void* team, void (*task)(void* context, int rank, int size), void* context);
+  // Lets another thread run: for a thread that has waited long. Null: there is nothing to do.
+  void (*yield)();
 };
 
 }  // namespace rnnfast

@@ -85,9 +85,9 @@ void forward_rows(const StepRows<R>& q) noexcept {
 template <class Cell, class R>
 class ForwardPass {
  public:
-  ForwardPass(const Problem<R>& p, const Control& control, const Packed<Cell, R>& packed, idx group,
+  ForwardPass(const Problem<R>& p, Gang& gang, const Packed<Cell, R>& packed, idx group,
               void* scratch)
-      : p_(p), control_(control), z_(p), packed_(packed), g_(p, group), arena_(scratch),
+      : p_(p), gang_(gang), z_(p), packed_(packed), g_(p, group), arena_(scratch),
         scratch_(arena_, z_) {
     for (idx r = 0; r < g_.rows; ++r) {
       scratch_.state_offset[r] = r * z_.state_step;
@@ -97,11 +97,20 @@ class ForwardPass {
     fill_split_bias();
   }
 
+  // The states of a gang lie in its leader's scratch memory.
+  void share_states(void* leaders_scratch) {
+    Arena arena(leaders_scratch);
+    const ForwardScratch<Cell, R> leader(arena, z_);
+    for (int i = 0; i < Cell::states; ++i) scratch_.state[i] = leader.state[i];
+    scratch_.saved = leader.saved;
+  }
+
   // Copies the initial states into `state`, padded with 0.
-  void begin(R* const (&state)[Cell::states]) const {
-    for (int i = 0; i < Cell::states; ++i)
+  void begin(R* const (&state)[Cell::states]) {
+    for (int i = 0; i < Cell::states && gang_.leads(); ++i)
       for (idx r = 0; r < g_.rows; ++r)
         copy_padded(p_.state0[i], g_.row[r], state[i] + r * z_.state_step);
+    gang_.wait();
   }
 
   // Runs steps [first, last) and keeps everything in `tape`, whose state 0 is the one before
@@ -126,7 +135,7 @@ class ForwardPass {
       for (int i = 0; i < Cell::states; ++i) {
         q.prev[i] = scratch_.state[i] + (s % 2) * state;
         q.next[i] = scratch_.state[i] + ((s + 1) % 2) * state;
-        if (kept != nullptr && s % p_.segment == 0)
+        if (kept != nullptr && s % p_.segment == 0 && gang_.leads())
           std::memcpy(kept[i] + s / p_.segment * state, q.prev[i], state * sizeof(R));
       }
       q.saved = Cell::stages == 1 ? nullptr : scratch_.saved;
@@ -178,8 +187,9 @@ class ForwardPass {
 
   template <class St, class F>
   [[gnu::always_inline]] void for_each_panel(F&& f) const {
-    for (idx block = 0; block < z_.blocks; block += St::blocks_per_panel) {
-      idx left = z_.blocks - block;
+    const idx last = gang_.last_block(z_.blocks);
+    for (idx block = gang_.first_block(z_.blocks); block < last; block += St::blocks_per_panel) {
+      idx left = last - block;
       f(block, static_cast<int>(left < St::blocks_per_panel ? left : St::blocks_per_panel));
     }
   }
@@ -188,14 +198,14 @@ class ForwardPass {
   void run(idx first, idx last, bool results, View&& view) {
     if (last > g_.steps) last = g_.steps;
     idx active = g_.active(first, g_.rows);
-    if (results) {
+    if (results && gang_.leads()) {
       zero_past_the_end();
       if (first == 0) finish(active, g_.rows, nullptr);
     }
     idx input_row = 0;
     for (idx s = first; s < last; ++s) {
       if ((s - first) % z_.chunk == 0) {
-        if (control_.interrupted(control_.team)) return;
+        if (gang_.stopped()) return;
         idx end = s + z_.chunk < last ? s + z_.chunk : last;
         input_product(s, end, active);
         input_row = 0;
@@ -205,7 +215,7 @@ class ForwardPass {
       view(s, q);
       step(s, active, input_row, results, q);
       input_row += active;
-      if (!results) continue;
+      if (!results || !gang_.leads()) continue;
       idx next = g_.active(s + 1, active);
       if (next < active) finish(next, active, q.next);
     }
@@ -240,6 +250,7 @@ class ForwardPass {
         product(t, active, vectors);
         forward_rows<Cell, stage>(q);
       });
+      gang_.wait();
     });
   }
 
@@ -265,7 +276,7 @@ class ForwardPass {
   }
 
   const Problem<R>& p_;
-  const Control& control_;
+  Gang& gang_;
   Sizes<Cell, R> z_;
   const Packed<Cell, R>& packed_;
   Group<R> g_;

@@ -13,6 +13,26 @@ void parallel(const Control& control, idx tasks, F&& f) {
   control.parallel(control.team, tasks, call, &f);
 }
 
+// Runs f(gang, rank) on every thread of a gang.
+template <class F>
+void share(const Control& control, F&& f) {
+  if (control.gang == nullptr) {
+    Gang alone(control);
+    return f(alone, 0);
+  }
+  struct Call {
+    F& f;
+    const Control& control;
+    Meeting meeting;
+  } call = {f, control, {}};
+  auto task = [](void* context, int rank, int size) {
+    Call& c = *static_cast<Call*>(context);
+    Gang gang(c.control, rank, size, &c.meeting);
+    c.f(gang, rank);
+  };
+  control.gang(control.team, task, &call);
+}
+
 template <class Cell, class R>
 struct Kernel {
   using P = Problem<R>;
@@ -20,6 +40,16 @@ struct Kernel {
 
   static bool checkpoints(const P& p) { return p.segment < p.T; }
   static idx segments(const P& p) { return p.T == 0 ? 0 : (p.T + p.segment - 1) / p.segment; }
+
+  // run(gang, group, slot) for every group, or for all threads on the one group that they share.
+  template <class F>
+  static void for_groups(const Control& control, const Z& z, F&& run) {
+    if (z.sliced) return share(control, [&](Gang& gang, int rank) { run(gang, 0, rank); });
+    parallel(control, z.groups, [&](idx i, int slot) {
+      Gang alone(control);
+      run(alone, i, slot);
+    });
+  }
 
   // ---- packing
 
@@ -101,13 +131,15 @@ struct Kernel {
     const Packed<Cell, R> packed(packed_arena, z, p.I);
     const std::size_t scratch = forward_scratch(p);
     const Tape<Cell, R>* tapes = tape == nullptr ? nullptr : Tapes(tape_arena, p).group;
-    parallel(control, z.groups, [&](idx i, int slot) {
-      ForwardPass<Cell, R> pass(p, control, packed, i, static_cast<char*>(work) + slot * scratch);
+    auto run = [&](Gang& gang, idx i, int slot) {
+      ForwardPass<Cell, R> pass(p, gang, packed, i, static_cast<char*>(work) + slot * scratch);
+      if (z.sliced) pass.share_states(work);
       if (tapes == nullptr) return pass.discard(nullptr);
       if (checkpoints(p)) return pass.discard(tapes[i].state);
       pass.begin(tapes[i].state);
       pass.keep(tapes[i], 0, p.T, true);
-    });
+    };
+    for_groups(control, z, run);
   }
 
   // ---- backward
@@ -210,61 +242,89 @@ struct Kernel {
   static void one_segment(const P& p, const Control& control, const Packed<Cell, R>& packed,
                           const Tapes& tapes, const Work& work, idx s) {
     const Z z(p);
-    const bool own = z.owns_gradients;
     const idx first = s < 0 ? 0 : s * p.segment;
-    auto pass_of = [&](idx i, int slot) {
+    auto pass_of = [&](Gang& gang, idx i, int slot) {
       const Tape<Cell, R>& tape = checkpoints(p) ? work.segment[i] : tapes.group[i];
-      return BackwardPass<Cell, R>(p, packed, work.back, i, work.carry[i], tape,
+      return BackwardPass<Cell, R>(p, gang, packed, work.back, i, work.carry[i], tape,
                                    work.delta[i] == nullptr ? tape.saved : work.delta[i], first,
                                    work.scratch + slot * work.scratch_size);
     };
-    parallel(control, z.groups, [&](idx i, int slot) {
-      if (control.interrupted(control.team)) return;
+    auto run = [&](Gang& gang, idx i, int slot) {
       if (checkpoints(p) && s >= 0)
-        recompute(p, control, packed, tapes.group[i], work, i, s, slot);
-      BackwardPass<Cell, R> pass = pass_of(i, slot);
-      const idx last = s < 0 ? 0 : pass.last_step(first + p.segment);
+        recompute(p, gang, packed, tapes.group[i], work, i, s, slot);
+      BackwardPass<Cell, R> pass = pass_of(gang, i, slot);
+      if (z.sliced) pass.share_operand(work.scratch);
       if (s == segments(p) - 1) pass.begin();
+      const idx last = s < 0 ? 0 : pass.last_step(first + p.segment);
       for_chunks_from_end(z, first, last, [&](idx from, idx to) {
-        if (control.interrupted(control.team)) return;
+        if (pass.stopped()) return false;
         pass.through_time(from, to);
-        if (own) pass.weight_gradients(from, to, work.gradients[i], 0, 1);
-        pass.add_params(work.gradients[i]);
-        pass.input_gradient(from, to);
+        if (z.owns_gradients) pass.weight_gradients(from, to, work.gradients[i], 0, 1);
+        if (gang.leads()) pass.add_params(work.gradients[i]);
+        if (!z.sliced) pass.input_gradient(from, to);
+        return true;
       });
-      if (s <= 0) pass.finish();
-    });
-    if (own || s < 0) return;
+      gang.wait();
+      if (s <= 0 && gang.leads()) pass.finish();
+    };
+    for_groups(control, z, run);
+    if (!z.owns_gradients && s >= 0) shared_gradients(p, control, z, pass_of, first);
+  }
+
+  // The gradients of the weights, each thread taking rows of them through all groups.
+  template <class F>
+  static void shared_gradients(const P& p, const Control& control, const Z& z, const F& pass_of,
+                               idx first) {
     const idx parts = control.threads;
     parallel(control, parts, [&](idx part, int slot) {
+      Gang alone(control);
       for (idx i = 0; i < z.groups; ++i) {
-        if (control.interrupted(control.team)) return;
-        BackwardPass<Cell, R> pass = pass_of(i, slot);
+        BackwardPass<Cell, R> pass = pass_of(alone, i, slot);
         for_chunks_from_end(z, first, pass.last_step(first + p.segment), [&](idx from, idx to) {
+          if (pass.stopped()) return false;
           pass.weight_gradients(from, to, WeightGradients<R>(p), part, parts);
+          return true;
         });
       }
     });
+    if (z.sliced) shared_input_gradient(p, control, pass_of, first);
   }
 
+  // dx where threads shared the units: in pieces of steps that are the same for any thread count.
+  template <class F>
+  static void shared_input_gradient(const P& p, const Control& control, const F& pass_of,
+                                    idx first) {
+    const idx last = first + p.segment < p.T ? first + p.segment : p.T;
+    parallel(control, (last - first + piece_steps - 1) / piece_steps, [&](idx piece, int slot) {
+      Gang alone(control);
+      BackwardPass<Cell, R> pass = pass_of(alone, 0, slot);
+      const idx from = first + piece * piece_steps, to = from + piece_steps;
+      pass.input_gradient(from, to < last ? to : last);
+    });
+  }
+  static constexpr idx piece_steps = 16;
+
+  // Calls f(from, to) from the last chunk to the first, until it returns false.
   template <class F>
   static void for_chunks_from_end(const Z& z, idx first, idx last, F&& f) {
     if (last <= first) return;
-    for (idx from = first + (last - first - 1) / z.back_chunk * z.back_chunk; from >= first; from -= z.back_chunk)
-      f(from, from + z.back_chunk < last ? from + z.back_chunk : last);
+    for (idx from = first + (last - first - 1) / z.back_chunk * z.back_chunk; from >= first;
+         from -= z.back_chunk)
+      if (!f(from, from + z.back_chunk < last ? from + z.back_chunk : last)) return;
   }
 
-  static void recompute(const P& p, const Control& control, const Packed<Cell, R>& packed,
+  static void recompute(const P& p, Gang& gang, const Packed<Cell, R>& packed,
                         const Tape<Cell, R>& kept, const Work& work, idx i, idx s, int slot) {
     const Z z(p);
     const Group<R> g(p, i);
     const idx first = s * p.segment, size = g.rows * z.state_step;
     if (first >= g.steps) return;
     const Tape<Cell, R>& tape = work.segment[i];
-    for (int j = 0; j < Cell::states; ++j)
+    for (int j = 0; j < Cell::states && gang.leads(); ++j)
       std::memcpy(tape.state[j], kept.state[j] + s * size,
                   static_cast<std::size_t>(size) * sizeof(R));
-    ForwardPass<Cell, R> pass(p, control, packed, i, work.scratch + slot * work.scratch_size);
+    gang.wait();
+    ForwardPass<Cell, R> pass(p, gang, packed, i, work.scratch + slot * work.scratch_size);
     pass.keep(tape, first, first + p.segment, false);
   }
 

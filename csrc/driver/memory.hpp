@@ -76,6 +76,8 @@ idx row_step(idx n) {
 constexpr idx input_bytes = 256 * 1024;
 // So do the weight gradients that a group owns, beside the deltas.
 constexpr idx own_gradient_bytes = 256 * 1024;
+// From this much of W_aa on, a step takes long beside the threads' waiting for each other.
+constexpr idx sliced_weight_bytes = 128 * 1024;
 
 // Sizes derived from the problem.
 template <class Cell, class R>
@@ -86,6 +88,7 @@ struct Sizes {
   idx input_step;           // between rows of the input product
   idx group_rows, groups;
   idx chunk;       // steps whose input product is formed at once
+  bool sliced;          // threads share the one group, each with a slice of its units
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
   idx back_chunk;       // steps whose deltas give weight gradients at once
 
@@ -96,10 +99,14 @@ struct Sizes {
         input_step(row_step<R>(Cell::deltas * units)), group_rows(p.group_rows),
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
         chunk(steps_of(p, input_bytes / (input_step * static_cast<idx>(sizeof(R))))),
-        owns_gradients(groups == 1 || Cell::gates * p.H * (p.I + p.H) *
-                                              static_cast<idx>(sizeof(R)) <= own_gradient_bytes),
+        sliced(groups == 1 && blocks >= 2 * max_vectors &&
+               weight_bytes(p, p.H) >= sliced_weight_bytes),
+        owns_gradients(!sliced && (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),
         back_chunk(owns_gradients ? chunk : steps_of(p, 512)) {}
 
+  static idx weight_bytes(const Problem<R>& p, idx columns) {
+    return Cell::gates * p.H * columns * static_cast<idx>(sizeof(R));
+  }
   static bool keeps_deltas_apart(const Problem<R>& p) { return Cell::saved == 0 || p.keep_saved; }
 
   // Steps that make about `rows` rows of the group, at most 512 and at least one step.

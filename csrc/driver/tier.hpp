@@ -10,6 +10,7 @@
 #include "../gemm/tile.hpp"
 #include "../gemm/pack.hpp"
 #include "memory.hpp"
+#include "gang.hpp"
 #include "../gemm/transposed.hpp"
 #include "forward.hpp"
 #include "backward.hpp"

@@ -20,6 +20,8 @@ namespace rnnfast {
 namespace {
 
 constexpr auto spin_time = std::chrono::microseconds(30);
+// How long a gang waits for sleeping threads before it does without them.
+constexpr auto gathering_time = std::chrono::microseconds(60);
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -70,8 +72,61 @@ class Pool {
       for (idx i = 0; i < tasks; ++i) task(context, i, 0);
       return 1;
     }
-    start(threads - 1);
-    job_ = {tasks, threads, task, context};
+    announce({threads, context, tasks, task, nullptr});
+    work(0);
+    door_.fetch_or(closed, std::memory_order_acq_rel);
+    wait_for_others(poll, poll_context);
+    return took_part_.load(std::memory_order_relaxed);
+  }
+
+  int run_gang(int threads, void (*task)(void*, int, int), void* context) {
+    static const int cores = processors();
+    std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
+    if (threads > cores) threads = cores;
+    if (threads <= 1 || inside_task || !busy.try_lock()) {
+      task(context, 0, 1);
+      return 1;
+    }
+    gang_size_.store(0, std::memory_order_relaxed);
+    announce({threads, context, 0, nullptr, task});
+    const auto since = std::chrono::steady_clock::now();
+    while (took_part_.load(std::memory_order_acquire) < threads &&
+           std::chrono::steady_clock::now() - since < gathering_time)
+      relax();
+    // whoever is inside counts; the few that only looked in leave by themselves
+    door_.fetch_or(closed, std::memory_order_acq_rel);
+    int size;
+    do {
+      relax();
+      size = took_part_.load(std::memory_order_acquire);
+    } while ((door_.load(std::memory_order_acquire) & ~closed) !=
+             static_cast<std::uint32_t>(size - 1));
+    gang_size_.store(size, std::memory_order_release);
+    inside_task = true;
+    task(context, 0, size);
+    inside_task = false;
+    wait_for_others(nullptr, nullptr);
+    return size;
+  }
+
+ private:
+  struct Job {
+    int threads;
+    void* context;
+    idx tasks;
+    void (*task)(void*, idx, int);
+    void (*gang)(void*, int, int);  // instead of tasks
+  };
+
+  // door_ counts the workers inside the current job; `closed` keeps late ones out, so that the
+  // caller need not wait for a sleeping thread that the job can do without.
+  static constexpr std::uint32_t closed = 1u << 31;
+
+  // Opens the door to a new job and wakes the sleepers.
+  void announce(const Job& job) {
+    for (; started_ < job.threads - 1; ++started_)
+      std::thread(&Pool::serve, this, started_ + 1).detach();
+    job_ = job;
     next_.store(0, std::memory_order_relaxed);
     took_part_.store(1, std::memory_order_relaxed);
     door_.store(0, std::memory_order_release);
@@ -80,27 +135,6 @@ class Pool {
       std::lock_guard<std::mutex> lock(sleep_);
       wake_.notify_all();
     }
-    work(0);
-    door_.fetch_or(closed, std::memory_order_acq_rel);
-    wait_for_others(poll, poll_context);
-    return took_part_.load(std::memory_order_relaxed);
-  }
-
- private:
-  struct Job {
-    idx tasks;
-    int threads;
-    void (*task)(void*, idx, int);
-    void* context;
-  };
-
-  // door_ counts the workers inside the current job; `closed` keeps late ones out, so that the
-  // caller need not wait for a sleeping thread that the job can do without.
-  static constexpr std::uint32_t closed = 1u << 31;
-
-  void start(int workers) {
-    for (; started_ < workers; ++started_)
-      std::thread(&Pool::serve, this, started_ + 1).detach();
   }
 
   void work(int slot) {
@@ -110,6 +144,14 @@ class Pool {
       if (i >= job_.tasks) break;
       job_.task(job_.context, i, slot);
     }
+    inside_task = false;
+  }
+
+  void join_gang(int rank) {
+    int size;
+    while ((size = gang_size_.load(std::memory_order_acquire)) == 0) relax();
+    inside_task = true;
+    job_.gang(job_.context, rank, size);
     inside_task = false;
   }
 
@@ -131,8 +173,11 @@ class Pool {
       wait(seen, slot < cores);
       seen = generation_.load();
       if ((door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0 && slot < job_.threads) {
-        took_part_.fetch_add(1, std::memory_order_relaxed);
-        work(slot);
+        const int rank = took_part_.fetch_add(1, std::memory_order_acq_rel);
+        if (job_.gang != nullptr)
+          join_gang(rank);
+        else
+          work(slot);
       }
       door_.fetch_sub(1, std::memory_order_acq_rel);
     }
@@ -160,6 +205,7 @@ class Pool {
   alignas(64) std::atomic<std::uint32_t> door_{closed};
   alignas(64) std::atomic<std::uint64_t> generation_{0};
   std::atomic<int> took_part_{0};
+  std::atomic<int> gang_size_{0};
   std::atomic<int> asleep_{0};
   std::mutex sleep_;
   std::condition_variable wake_;
@@ -194,6 +240,10 @@ void set_num_threads(int n) { chosen_threads = n; }
 int run_tasks(idx tasks, int threads, void (*task)(void*, idx, int), void* context,
               bool (*poll)(void*), void* poll_context) {
   return the_pool().run(tasks, threads, task, context, poll, poll_context);
+}
+
+int run_gang(int threads, void (*task)(void*, int, int), void* context) {
+  return the_pool().run_gang(threads, task, context);
 }
 
 #if defined(__x86_64__)

@@ -19,6 +19,11 @@ void set_num_threads(int n);  // n >= 1
 int run_tasks(idx tasks, int threads, void (*task)(void* context, idx index, int slot),
               void* context, bool (*poll)(void*), void* poll_context);
 
+// Runs task(context, rank, size) once for each rank below a size that is at most `threads` and the
+// number of processors: all at the same time, so that they may wait for each other. The size is
+// that of the threads that are there at once; 1 if the pool is busy. Returns the size.
+int run_gang(int threads, void (*task)(void* context, int rank, int size), void* context);
+
 // Sets the processor to treat denormal numbers as zero while it lives.
 class FlushDenormals {
  public:

@@ -30,6 +30,11 @@ void Runner::parallel(void* team, idx tasks, void (*task)(void*, idx, int), void
   if (took_part > threads_of_last_call) threads_of_last_call = took_part;
 }
 
+void Runner::gang(void* team, void (*task)(void*, int, int), void* context) {
+  const int size = run_gang(static_cast<Runner*>(team)->threads_, task, context);
+  if (size > threads_of_last_call) threads_of_last_call = size;
+}
+
 bool Runner::interrupted(void* team) {
   auto* self = static_cast<Runner*>(team);
   if (self->stop_) return true;

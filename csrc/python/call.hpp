@@ -28,7 +28,7 @@ class Runner {
   template <class F>
   void run(F&& f) {
     const FlushDenormals flush;
-    const Control control = {threads_, this, parallel, interrupted};
+    const Control control = {threads_, this, parallel, interrupted, gang, std::this_thread::yield};
     if (operations_ < release_operations) {
       f(control);
     } else {
@@ -44,6 +44,7 @@ class Runner {
 
   static void parallel(void* team, idx tasks, void (*task)(void*, idx, int), void* context);
   static bool interrupted(void* team);
+  static void gang(void* team, void (*task)(void*, int, int), void* context);
 
   double operations_;
   int threads_;

@@ -49,7 +49,7 @@ class StreamOf : public Stream {
       p.state_T[i] = part(1 - now_, i);
     }
     const FlushDenormals flush;
-    const Control control = {1, nullptr, serial, never};
+    const Control control = {1, nullptr, serial, never, nullptr, nullptr};
     cell_->forward(p, control, packed_.get(), nullptr, work_.get());
     now_ = 1 - now_;
     return a.finish();

@@ -1,0 +1,61 @@
+// Threads that share one group of rows: each owns a slice of the hidden units through all steps,
+// and they wait for each other after every stage of a step.
+#pragma once
+
+namespace rnnfast {
+namespace {
+
+// What the threads of a gang share; zero at the start.
+struct Meeting {
+  idx arrived;
+  idx stop;
+};
+
+class Gang {
+ public:
+  // A gang of one: no meeting is needed.
+  explicit Gang(const Control& control) : control_(&control) {}
+  Gang(const Control& control, int rank, int size, Meeting* meeting)
+      : control_(&control), rank_(rank), size_(size), meeting_(meeting) {}
+
+  bool leads() const { return rank_ == 0; }
+
+  // The blocks of units that this thread owns, in whole panels of any stage.
+  idx first_block(idx blocks) const { return share(blocks, rank_); }
+  idx last_block(idx blocks) const { return rank_ + 1 == size_ ? blocks : share(blocks, rank_ + 1); }
+
+  // Returns when every thread of the gang has called it as often.
+  void wait() {
+    if (size_ == 1) return;
+    round_ += size_;
+    __atomic_add_fetch(&meeting_->arrived, 1, __ATOMIC_ACQ_REL);
+    for (idx turn = 1; __atomic_load_n(&meeting_->arrived, __ATOMIC_ACQUIRE) < round_; ++turn) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+      if (turn % 4096 == 0) control_->yield();
+    }
+  }
+
+  // Whether to stop, as the leading thread finds; all threads get the same answer.
+  bool stopped() {
+    if (size_ == 1) return control_->interrupted(control_->team);
+    if (leads() && control_->interrupted(control_->team))
+      __atomic_store_n(&meeting_->stop, 1, __ATOMIC_RELEASE);
+    wait();
+    return __atomic_load_n(&meeting_->stop, __ATOMIC_ACQUIRE) != 0;
+  }
+
+ private:
+  idx share(idx blocks, int rank) const {
+    return (blocks / max_vectors) * rank / size_ * max_vectors;
+  }
+
+  const Control* control_;
+  int rank_ = 0, size_ = 1;
+  Meeting* meeting_ = nullptr;
+  idx round_ = 0;
+};
+
+}  // namespace
+}  // namespace rnnfast
