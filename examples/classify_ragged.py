@@ -1,7 +1,6 @@
 """Classify sequences of different lengths in one batch: does a path turn left, right or neither?"""
 
 import numpy as np
-
 import rnnfast
 
 
