@@ -1,8 +1,5 @@
 #include "arrays.hpp"
 
-#include <cstdlib>
-#include <new>
-
 namespace rnnfast {
 namespace {
 
@@ -184,11 +181,5 @@ std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
                std::to_string(B));
   return lengths;
 }
-
-Memory::Memory(std::size_t bytes)
-    : p_(std::aligned_alloc(64, (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64)) {
-  if (p_ == nullptr) throw std::bad_alloc();
-}
-Memory::~Memory() { std::free(p_); }
 
 }  // namespace rnnfast

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "../memory.hpp"
 
 namespace rnnfast {
 
@@ -103,23 +104,5 @@ class Output {
 
 // Lengths of the sequences of a batch: empty for None.
 std::vector<idx> parse_lengths(py::handle object, idx T, idx B);
-
-// 64-byte aligned memory. Throws std::bad_alloc, which Python sees as MemoryError.
-class Memory {
- public:
-  Memory() = default;
-  explicit Memory(std::size_t bytes);
-  Memory(Memory&& other) noexcept : p_(other.p_) { other.p_ = nullptr; }
-  Memory& operator=(Memory&& other) noexcept {
-    std::swap(p_, other.p_);
-    return *this;
-  }
-  ~Memory();
-  void* get() const { return p_; }
-  explicit operator bool() const { return p_ != nullptr; }
-
- private:
-  void* p_ = nullptr;
-};
 
 }  // namespace rnnfast

@@ -1,0 +1,88 @@
+#include "memory.hpp"
+
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace rnnfast {
+namespace {
+
+// Smaller blocks the system's own allocator keeps well enough.
+constexpr std::size_t least_kept = 64 << 10;
+constexpr std::size_t most_kept_in_all = 64 << 20;
+constexpr std::size_t most_blocks = 16;
+
+struct Block {
+  void* p;
+  std::size_t bytes;
+};
+
+// The blocks that were given back, the oldest first.
+class Spare {
+ public:
+  // A block that is large enough and no more than twice as large, or null.
+  Block take(std::size_t bytes) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::size_t best = blocks_.size();
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+      if (blocks_[i].bytes >= bytes && blocks_[i].bytes / 2 <= bytes &&
+          (best == blocks_.size() || blocks_[i].bytes <= blocks_[best].bytes))
+        best = i;
+    if (best == blocks_.size()) return {nullptr, 0};
+    const Block block = blocks_[best];
+    remove(best);
+    return block;
+  }
+
+  void give(Block block) {
+    if (block.bytes < least_kept || block.bytes > most_kept_in_all) return std::free(block.p);
+    std::lock_guard<std::mutex> lock(mutex_);
+    while (!blocks_.empty() &&
+           (total_ + block.bytes > most_kept_in_all || blocks_.size() == most_blocks)) {
+      std::free(blocks_.front().p);
+      remove(0);
+    }
+    blocks_.push_back(block);
+    total_ += block.bytes;
+  }
+
+ private:
+  void remove(std::size_t i) {
+    total_ -= blocks_[i].bytes;
+    blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+
+  std::mutex mutex_;
+  std::vector<Block> blocks_;
+  std::size_t total_ = 0;
+};
+
+Spare& spare() {
+  static Spare* blocks = new Spare;  // outlives every static object that holds a block
+  return *blocks;
+}
+
+}  // namespace
+
+Memory::Memory(std::size_t bytes) {
+  if (bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();
+  bytes = (bytes + 63) / 64 * 64;
+  if (bytes >= least_kept) {
+    const Block block = spare().take(bytes);
+    p_ = block.p;
+    bytes_ = block.bytes;
+  }
+  if (p_ != nullptr) return;
+  bytes_ = bytes > 0 ? bytes : 64;
+  p_ = std::aligned_alloc(64, bytes_);
+  if (p_ == nullptr) throw std::bad_alloc();
+}
+
+Memory::~Memory() {
+  if (p_ != nullptr) spare().give({p_, bytes_});
+}
+
+}  // namespace rnnfast
