@@ -1,0 +1,1 @@
+"""Benchmarks to run from the repository; what they measure stands in `rnnfast.bench`."""

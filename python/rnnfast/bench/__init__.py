@@ -1,0 +1,23 @@
+"""Benchmarks: the cases, the programs they are run on, and the comparison.
+
+``python -m rnnfast bench`` compares on a few rows with whatever is installed of PyTorch, ONNX
+Runtime and JAX. Nothing of them is imported before it is used.
+"""
+
+from .cases import CASES, Case, Data, select, short
+from .cli import main, main_all
+from .rows import Row, geomean, measure, measure_all
+
+__all__ = [
+    "CASES",
+    "Case",
+    "Data",
+    "Row",
+    "geomean",
+    "main",
+    "main_all",
+    "measure",
+    "measure_all",
+    "select",
+    "short",
+]

@@ -1,0 +1,130 @@
+"""The command that compares rnnfast with what else is installed, and writes tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnfast import _rnnfast
+
+from .cases import CASES, KINDS, MODES, Case, select, short
+from .floor import Machine, probe
+from .peers import PROGRAMS, versions
+from .picture import save
+from .report import Setting, markdown, to_json
+from .rows import Row, measure_all
+
+BUDGET, QUICK_BUDGET = 3.0, 0.2
+
+
+def parser(prog: str, cases: str) -> argparse.ArgumentParser:
+    """Return the command's parser; `cases` says which rows it runs by default."""
+    p = argparse.ArgumentParser(
+        prog=prog,
+        description=f"Check and time rnnfast beside the frameworks that are installed, on {cases}.",
+    )
+    add = p.add_argument
+    add("--rows", nargs="+", default=[], metavar="PATTERN", help='names, such as "*-100-1-*"')
+    add("--kinds", nargs="+", default=[], choices=KINDS, help="kinds of rows")
+    add("--cells", nargs="+", default=[], metavar="CELL", help="cells, or their beginnings")
+    add("--modes", nargs="+", default=[], choices=MODES, help="inference or training")
+    add("--programs", nargs="+", default=PROGRAMS, choices=PROGRAMS, help="what to time")
+    add("--threads", type=_positive, default=_cores(), help="of every program (%(default)s)")
+    add("--budget", type=float, default=BUDGET, help="seconds a row (%(default)s)")
+    add("--quick", action="store_true", help=f"{QUICK_BUDGET} seconds a row")
+    add("--runs", type=_positive, default=1, help="repeat all rows, report the median run")
+    add("--out", type=Path, metavar="DIR", help="write tables, JSON and a picture there")
+    add("--list", action="store_true", help="print the names of the rows only")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rnnfast bench") -> int:
+    """Compare on a few rows; return the status of the process."""
+    options = parser(prog, "a few rows").parse_args(arguments)
+    return run(options, short(), prog, arguments)
+
+
+def main_all(arguments: Sequence[str] | None = None, *, prog: str) -> int:
+    """Compare on every row; return the status of the process."""
+    options = parser(prog, "every row").parse_args(arguments)
+    return run(options, CASES, prog, arguments)
+
+
+def run(
+    options: argparse.Namespace,
+    cases: Sequence[Case],
+    prog: str,
+    arguments: Sequence[str] | None,
+) -> int:
+    """Do what the options say; 1 if our own results are wrong."""
+    chosen = select(
+        cases,
+        rows=options.rows,
+        kinds=options.kinds,
+        cells=options.cells,
+        modes=options.modes,
+    )
+    if options.list or not chosen:
+        print("\n".join(case.id for case in chosen) or "no row matches")
+        return 0 if chosen else 2
+    machine = probe(options.threads)
+    rows = measure_all(
+        chosen,
+        threads=options.threads,
+        budget=QUICK_BUDGET if options.quick else options.budget,
+        programs=options.programs,
+        machine=machine,
+        runs=options.runs,
+        progress=lambda message: print(message, file=sys.stderr, flush=True),
+    )
+    given = sys.argv[1:] if arguments is None else arguments
+    setting = _setting(" ".join([prog, *given]), options, machine)
+    print(markdown(rows, setting), end="")
+    if options.out is not None:
+        _write(rows, setting, options.out)
+    wrong = [f"{row.case.id}: {name} {row.absent[name]}" for row in rows for name in row.wrong]
+    print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _write(rows: Sequence[Row], setting: Setting, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "compare.md").write_text(markdown(rows, setting), encoding="utf-8")
+    (folder / "compare.json").write_text(to_json(rows, setting), encoding="utf-8")
+    try:
+        save(rows, folder / "compare.png")
+    except ModuleNotFoundError as error:
+        print(f"no picture: {error.name} is not installed", file=sys.stderr)
+
+
+def _setting(command: str, options: argparse.Namespace, machine: Machine | None) -> Setting:
+    return Setting(
+        command, _cpu(), _rnnfast.isa(), options.threads, options.runs, versions(), machine
+    )
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    """The processor's name and number of cores."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = (line.partition(":") for line in info.read_text().splitlines())
+        name = next((v.strip() for k, _, v in lines if k.strip() == "model name"), name)
+    return f"{name}, {_cores()} cores"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value

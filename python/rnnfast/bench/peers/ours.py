@@ -1,0 +1,147 @@
+"""rnnfast: the functions of one layer, the layers, and a frozen layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import rnnfast
+from rnnfast import functional
+from rnnfast.layers import Recurrent
+
+from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, TRAINING, Case, Data
+from . import Program, Unavailable, named, named_grads, weights
+
+
+def build(case: Case, data: Data, threads: int) -> Program:
+    """Make rnnfast ready: nothing is kept between calls, except in a stream."""
+    rnnfast.set_num_threads(threads)
+    if case.kind == "stream":
+        return _stream(case, data)
+    if case.kind == "model":
+        return _model(case, data)
+    if case.layers * case.directions > 1:
+        return _layer(case, data)
+    return _function(case, data)
+
+
+def build_frozen(case: Case, data: Data, threads: int) -> Program:
+    """Make a layer ready whose weights are packed once."""
+    if case.mode != FORWARD or case.kind == "stream":
+        raise Unavailable("freezing serves whole sequences in inference")
+    rnnfast.set_num_threads(threads)
+    layer = _recurrent(case, data)
+    layer.freeze()
+    return _inference(layer, data)
+
+
+def _function(case: Case, data: Data) -> Program:
+    """One layer as a function."""
+    state = tuple(part[0] for part in data.state)
+    arguments: dict[str, Any] = {
+        "state": state if len(state) > 1 else state[0],
+        "lengths": data.lengths,
+        **weights(data.params, "_l0"),
+    }
+
+    def stacked(state: Any) -> tuple[Any, ...]:
+        return tuple(part[None] for part in (state if isinstance(state, tuple) else (state,)))
+
+    if case.mode == FORWARD:
+        return Program(
+            lambda: functional.run(case.cell, data.x, **arguments),
+            lambda result: named(result[0], stacked(result[1])),
+        )
+
+    def training() -> Any:
+        a, state, pullback = functional.run_vjp(case.cell, data.x, **arguments)
+        return a, state, pullback(data.dy)
+
+    def results(result: Any) -> Any:
+        a, state, grads = result
+        dstate = stacked(tuple(grads[name] for name in ("a0", "c0") if name in grads))
+        return named(a, stacked(state), grads["x"], dstate, named_grads(grads, "_l0"))
+
+    return Program(training, results)
+
+
+def _recurrent(case: Case, data: Data) -> Recurrent[Any]:
+    layer: Recurrent[Any] = Recurrent(
+        case.cell,
+        case.I,
+        case.H,
+        case.layers,
+        bidirectional=case.directions == 2,
+        dtype=case.dtype,
+    )
+    layer.load({name: data.params[name] for name in layer.params})
+    return layer
+
+
+def _state(data: Data) -> Any:
+    return data.state if len(data.state) > 1 else data.state[0]
+
+
+def _tuple(state: Any) -> tuple[Any, ...]:
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _inference(layer: Recurrent[Any], data: Data) -> Program:
+    state = _state(data)
+    return Program(
+        lambda: layer(data.x, state, data.lengths),
+        lambda result: named(result[0], _tuple(result[1])),
+    )
+
+
+def _layer(case: Case, data: Data) -> Program:
+    layer, state = _recurrent(case, data), _state(data)
+    if case.mode == FORWARD:
+        return _inference(layer, data)
+
+    def training() -> Any:
+        y, end, pullback = layer.vjp(data.x, state, data.lengths)
+        return y, end, pullback(data.dy)
+
+    def results(result: Any) -> Any:
+        y, end, (dx, dstate, grads) = result
+        return named(y, _tuple(end), dx, _tuple(dstate), grads)
+
+    return Program(training, results)
+
+
+def _stream(case: Case, data: Data) -> Program:
+    stream = _recurrent(case, data).stream(case.B)
+    stream.state = _state(data)
+    x_t = data.x[0]
+    return Program(
+        lambda: stream.step(x_t),
+        lambda y_t: named(y_t[None], _tuple(stream.state)),
+    )
+
+
+def _model(case: Case, data: Data) -> Program:
+    assert case.mode == TRAINING
+    model = rnnfast.Sequential(
+        _recurrent(case, data), rnnfast.Dense(case.H, CLASSES, dtype=case.dtype)
+    )
+    model.load({_model_name(name): p for name, p in data.params.items()})
+    adam = rnnfast.optim.Adam(model.params, lr=LEARNING_RATE)
+    state = (_state(data), None)
+
+    def training() -> tuple[float, float]:
+        logits, _, pullback = model.vjp(data.x, state)
+        loss, dlogits = rnnfast.losses.cross_entropy(logits, data.target)
+        _, _, grads = pullback(dlogits, skip=("x",))
+        norm = rnnfast.optim.clip_by_norm(grads, MAX_NORM)
+        adam.step(grads)
+        return loss, norm
+
+    return Program(
+        training, lambda result: {"loss": np.asarray(result[0]), "norm": np.asarray(result[1])}
+    )
+
+
+def _model_name(name: str) -> str:
+    return f"1.{name}" if name in ("weight", "bias") else f"0.{name}"

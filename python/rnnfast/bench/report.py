@@ -1,0 +1,173 @@
+"""Tables of what was measured, as Markdown that can be read as it is, and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .cases import KINDS
+from .floor import Machine
+from .peers import OWN, PROGRAMS
+from .rows import Row, geomean
+
+Table = list[list[str]]  # the first line is the header
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how the rows were measured."""
+
+    command: str
+    cpu: str
+    isa: str
+    threads: int
+    runs: int
+    versions: dict[str, str]
+    machine: Machine | None
+
+
+def markdown(rows: Sequence[Row], setting: Setting) -> str:
+    """Return every table: first the means, then the rows by kind and mode."""
+    parts = [_heading(setting), _means(rows)]
+    for (kind, mode), group in _groups(rows):
+        parts.append(f"## {KINDS[kind]}: {mode}")
+        parts.append(_rows(group))
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(setting: Setting) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in setting.versions.items())
+    lines = [
+        f"`{setting.command}`",
+        f"{setting.cpu}, {setting.isa}, threads: {setting.threads}. {versions}.",
+        "Times are medians in microseconds, ± half the distance of the quartiles; a ratio over 1"
+        " says that rnnfast is faster. frozen: a layer whose weights were packed before.",
+    ]
+    if setting.runs > 1:
+        lines.append(f"Each figure is the median of {setting.runs} runs.")
+    return "\n\n".join(lines)
+
+
+def _groups(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, str], list[Row]]]:
+    """Yield the rows of each kind and mode, in the order in which they come."""
+    keys = dict.fromkeys((row.case.kind, row.case.mode) for row in rows)
+    for key in keys:
+        yield key, [row for row in rows if (row.case.kind, row.case.mode) == key]
+
+
+def _means(rows: Sequence[Row]) -> str:
+    header = ["kind", "mode", "cell", "rows", "/ best peer", "least", "in row", "/ torch"]
+    table = [[*header, "frozen / best peer", "frozen / torch"]]
+    for (kind, mode), group in _groups(rows):
+        for cell in dict.fromkeys(row.case.cell for row in group):
+            of_cell = [row for row in group if row.case.cell == cell]
+            ratios = [(r, row) for row in of_cell if (r := row.ratio()) is not None]
+            least = min(ratios, key=lambda pair: pair[0], default=None)
+            table.append(
+                [
+                    kind,
+                    mode,
+                    cell,
+                    str(len(of_cell)),
+                    _ratio(geomean(of_cell)),
+                    _ratio(least and least[0]),
+                    "" if least is None else " ".join(map(str, least[1].case.sizes)),
+                    _ratio(geomean(of_cell, "torch")),
+                    _ratio(geomean(of_cell, None, "frozen")),
+                    _ratio(geomean(of_cell, "torch", "frozen")),
+                ]
+            )
+    return "## Geometric means of the ratios\n\n" + _align(table, text_columns=3)
+
+
+def _rows(rows: Sequence[Row]) -> str:
+    """Return one table, and under it why programs are absent."""
+    notes: dict[str, str] = {}
+    shown = [p for p in PROGRAMS if any(p in row.timings for row in rows)]
+    has_floor = any(row.floor is not None for row in rows)
+    floors = ["floor", "share"] if has_floor else []
+    header = ["cell", "T", "B", "I", "H", *shown, "GFLOP/s", *floors, "/ best peer", "/ torch"]
+    table = [header]
+    for row in rows:
+        cells = [_time(row, program, notes) for program in shown]
+        cells.append(_number(row.gflops()))
+        if has_floor:
+            cells += [_number(row.floor and row.floor * 1e6), _percent(row.share())]
+        cells += [_ratio(row.ratio()), _ratio(row.ratio("torch"))]
+        table.append([row.case.cell, *map(str, row.case.sizes), *cells])
+    for program in (p for p in PROGRAMS if p not in shown):
+        for row in rows:
+            _note(row, program, notes)
+    lines = [f"- {mark}: {text}" for text, mark in notes.items()]
+    return "\n\n".join([_align(table, text_columns=1), *(["\n".join(lines)] if lines else [])])
+
+
+def _note(row: Row, program: str, notes: dict[str, str]) -> str:
+    """Return the mark of why a program is absent from a row."""
+    if program not in row.absent:
+        return ""
+    reason = f"{program}: {row.absent[program]}"
+    return notes.setdefault(reason, f"[{len(notes) + 1}]")
+
+
+def _time(row: Row, program: str, notes: dict[str, str]) -> str:
+    timing = row.timings.get(program)
+    if timing is None:
+        return _note(row, program, notes)
+    return f"{_number(timing.median * 1e6)} ±{100 * timing.spread:.0f}%"
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return ""
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.0f}%"
+
+
+def _align(table: Table, text_columns: int) -> str:
+    """Return a Markdown table with aligned columns, text to the left and numbers to the right."""
+    widths = [max(3, *(len(line[i]) for line in table)) for i in range(len(table[0]))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i < text_columns else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = ["-" * w if i < text_columns else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    return "\n".join([line(table[0]), line(rule), *map(line, table[1:])])
+
+
+def to_json(rows: Sequence[Row], setting: Setting) -> str:
+    """Return everything that was measured; times in seconds."""
+    given = asdict(setting)
+    if setting.machine is not None:  # JSON's keys are strings
+        chain = setting.machine.chain
+        given["machine"]["chain"] = {" ".join(key): value for key, value in chain.items()}
+    return json.dumps({"setting": given, "rows": [_row_json(row) for row in rows]}, indent=1)
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    return {
+        **asdict(row.case),
+        "operations": row.case.operations,
+        "steps": row.case.steps,
+        "floor": row.floor,
+        "timings": {name: asdict(timing) for name, timing in row.timings.items()},
+        "absent": row.absent,
+        "best_peer": row.best_peer,
+        "ratio_to_best": {program: row.ratio(None, program) for program in OWN},
+        "ratio_to_torch": {program: row.ratio("torch", program) for program in OWN},
+    }

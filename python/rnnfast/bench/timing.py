@@ -1,0 +1,120 @@
+"""Timing of several programs in one go: in blocks, in rotating order, with a pause between."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from statistics import median, quantiles
+from time import perf_counter, sleep
+from typing import Any
+
+Call = Callable[[], Any]
+
+PAUSE = 0.005  # seconds in which another program's threads stop spinning
+BLOCK = 0.01  # seconds of calls of one program in a row, at least one call
+SAMPLE = 1e-4  # seconds of calls timed together, so that the clock costs nothing
+ROUNDS = (3, 50)  # blocks of each program, at least and at most
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call."""
+
+    median: float
+    spread: float  # half the distance of the quartiles, relative to the median
+    calls: int
+
+
+def summary(samples: Sequence[float], calls: int) -> Timing:
+    """Return the median and the spread of samples of the time of a call."""
+    middle = median(samples)
+    if len(samples) < 2:
+        return Timing(middle, 0.0, calls)
+    low, _, high = quantiles(samples, n=4, method="inclusive")
+    return Timing(middle, (high - low) / 2 / middle, calls)
+
+
+def combine(timings: Sequence[Timing]) -> Timing:
+    """Return the median run of several."""
+    return Timing(
+        median(t.median for t in timings),
+        median(t.spread for t in timings),
+        sum(t.calls for t in timings),
+    )
+
+
+def compare(calls: Mapping[str, Call], budget: float) -> dict[str, Timing]:
+    """Time each call under the same conditions.
+
+    A program's blocks are spread over the whole time, and who goes before it changes from round
+    to round, so that no program alone meets a slow moment of the machine.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        What to time.
+    budget : float
+        Seconds for all of them together. Every program gets its least number of blocks even if
+        that takes longer, but one whose single call does gets one.
+    """
+    blocks = {name: _Block(call) for name, call in calls.items()}
+    rounds = _rounds(sum(block.seconds for block in blocks.values()), budget)
+    names = list(blocks)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for number in range(rounds):
+            shift = number % len(names)
+            for name in names[shift:] + names[:shift]:
+                if number == 0 or blocks[name].call_time < budget:
+                    sleep(PAUSE)
+                    blocks[name].run()
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: summary(block.samples, block.calls) for name, block in blocks.items()}
+
+
+def _rounds(seconds: float, budget: float) -> int:
+    return max(ROUNDS[0], min(ROUNDS[1], round(budget / seconds)))
+
+
+class _Block:
+    """The calls of one program that are made in a row, and their times."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.call_time = self._estimate()
+        self.repeats = max(1, round(SAMPLE / self.call_time))  # calls in a sample
+        self.length = max(1, round(BLOCK / (self.repeats * self.call_time)))  # samples in a block
+        self.samples: list[float] = []
+        self.calls = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long a block takes, with its pause."""
+        return PAUSE + self.length * self.repeats * self.call_time
+
+    def run(self) -> None:
+        """Add one block's samples."""
+        if self.length > 1:
+            self.call()  # wakes the threads that sleep
+        self.samples += [self._time(self.repeats) for _ in range(self.length)]
+        self.calls += self.length * self.repeats
+
+    def _time(self, repeats: int) -> float:
+        call = self.call
+        start = perf_counter()
+        for _ in repeat(None, repeats):
+            call()
+        return (perf_counter() - start) / repeats
+
+    def _estimate(self) -> float:
+        """Return about how long a call takes, from more and more of them."""
+        repeats, seconds = 1, self._time(1)
+        while repeats * seconds < SAMPLE:
+            repeats *= 2
+            seconds = self._time(repeats)
+        return seconds
