@@ -9,6 +9,7 @@ the held-back years.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,7 @@ import numpy as np
 
 from . import _rnnfast, functional, losses, optim, reference
 from ._check import Array
+from ._optional import require
 from .config import num_threads
 from .layers import LSTM, Dense, Sequential
 
@@ -63,11 +65,9 @@ class Progress:
         self.total, self.done, self.loss = total, 0, float("nan")
         self.start = self.shown = perf_counter()
         self.bar: Any = None
-        try:
-            from tqdm import tqdm  # type: ignore[import-untyped]
-        except ImportError:
-            return
-        self.bar = tqdm(total=total, unit="seq", unit_scale=True)
+        with suppress(ImportError):
+            tqdm = require("tqdm", "train", "the progress bar").tqdm
+            self.bar = tqdm(total=total, unit="seq", unit_scale=True)
 
     def update(self, sequences: int, loss: float) -> None:
         self.done, self.loss = self.done + sequences, loss
@@ -177,11 +177,11 @@ def _median_time(function: Callable[[], None], repeats: int) -> float:
 def plot(path: Path, years: Array, numbers: Array, forecasts: dict[str, Array]) -> None:
     """Draw the held-back years and two forecasts of them, if matplotlib is there."""
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print('No plot: it needs matplotlib, pip install "rnnfast[plot]"')
+        matplotlib = require("matplotlib.figure", "plot", "the plot")
+    except ImportError as error:
+        print(f"No plot: {error}")
         return
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = matplotlib.Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(years, numbers, color="black", linewidth=2, label="observed")
     for (name, values), color in zip(forecasts.items(), ("tab:red", "tab:blue"), strict=True):

@@ -14,11 +14,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from . import layers
 from ._check import Array
+from ._optional import require
 from .layers import Layer
 
 __all__ = ["load", "load_layer", "save"]
@@ -60,19 +62,22 @@ def save(path: str | os.PathLike[str], what: Layer[Any] | Mapping[str, Array]) -
     if not isinstance(what, Mapping):
         raise TypeError(f"what is a {type(what).__name__}, expected a layer or mapping of arrays")
     for name, value in what.items():
-        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            raise TypeError(f"what[{name!r}] is {value!r}, expected an ndarray of numbers")
-    arrays = {name: np.ascontiguousarray(value) for name, value in what.items()}
+        if not isinstance(name, str):
+            raise TypeError(f"what has the key {name!r}, expected a str")
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            came = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(f"what[{name!r}] is a {came}, expected an ndarray of numbers")
+    arrays = {name: np.asarray(value, order="C") for name, value in what.items()}
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         if safetensors:
             metadata = None if config is None else {_CONFIG: config}
-            _safetensors().numpy.save_file(arrays, unfinished, metadata)
+            _, safetensors_numpy = _safetensors()
+            safetensors_numpy.save_file(arrays, unfinished, metadata)
         else:
             if config is not None:
                 arrays[_CONFIG] = np.array(config)
-            with open(unfinished, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+            _write_npz(unfinished, arrays)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -151,6 +156,14 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], str | None]:
     return _read_safetensors(path) if safetensors else _read_npz(path)
 
 
+def _write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    # Not np.savez: an array named "file" or "allow_pickle" would be taken for its argument.
+    with ZipFile(path, "w") as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, value, allow_pickle=False)
+
+
 def _read_npz(path: Path) -> tuple[dict[str, Array], str | None]:
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -165,7 +178,7 @@ def _read_npz(path: Path) -> tuple[dict[str, Array], str | None]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Array], str | None]:
-    safetensors = _safetensors()
+    safetensors, _ = _safetensors()
     try:
         with safetensors.safe_open(path, "np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -175,15 +188,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Array], str | None]:
     return arrays, metadata.get(_CONFIG)
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            'files ending in .safetensors need the package safetensors: pip install "rnnfast[io]"'
-        ) from error
-    return safetensors
+def _safetensors() -> tuple[Any, Any]:
+    what = "a file ending in .safetensors"
+    return require("safetensors", "io", what), require("safetensors.numpy", "io", what)
 
 
 def _describe(layer: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from . import _check
 from ._check import Array, Lengths
 
 __all__ = ["pad"]
@@ -70,17 +71,21 @@ def step_mask(lengths: Lengths, leading: tuple[int, ...], batch_first: bool) -> 
         axes = "(B, T)" if batch_first else "(T, B)"
         raise ValueError(f"lengths is not allowed with the leading axes {leading}, expected {axes}")
     T, B = leading[::-1] if batch_first else leading
-    values = np.asarray(lengths)
-    if values.size == 0:
-        values = values.astype(np.intp)  # an empty list has no integer dtype of its own
-    if values.dtype.kind not in "iu":
-        raise TypeError(f"lengths has dtype {values.dtype}, expected integers")
-    if values.shape != (B,):
-        raise ValueError(f"lengths has shape {values.shape}, expected (B,) = ({B},)")
-    outside = (values < 0) | (values > T)
+    if isinstance(lengths, list | tuple):
+        items = [_check.integer(f"lengths[{b}]", n, 0) for b, n in enumerate(lengths)]
+        lengths = np.array(items, np.int64)
+    elif not isinstance(lengths, np.ndarray):
+        raise TypeError(
+            f"lengths is a {type(lengths).__name__}, expected a list or array of integers"
+        )
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"lengths has dtype {lengths.dtype}, expected integers")
+    if lengths.shape != (B,):
+        raise ValueError(f"lengths has shape {lengths.shape}, expected (B,) = ({B},)")
+    outside = (lengths < 0) | (lengths > T)
     if outside.any():
-        raise ValueError(f"lengths contains {values[outside][0]}, expected 0 <= length <= T = {T}")
-    inside: Mask = np.arange(T)[:, None] < values
+        raise ValueError(f"lengths contains {lengths[outside][0]}, expected 0 <= length <= T = {T}")
+    inside: Mask = np.arange(T)[:, None] < lengths
     return inside.T if batch_first else inside
 
 

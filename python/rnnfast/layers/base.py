@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -23,12 +22,13 @@ Gradients: TypeAlias = tuple[Array | None, Any, dict[str, Array]]  # dx, dstate,
 Backward: TypeAlias = Callable[[Array | None, Any, bool, frozenset[str]], Gradients]
 
 
-@dataclass(frozen=True, slots=True)
 class Spec:
     """The shape and dtype that an array of a state must have."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
 
 
 def check_parts(name: str, value: Any, parts: int) -> None:

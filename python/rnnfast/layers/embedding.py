@@ -91,12 +91,12 @@ class Embedding(Stateless):
     ) -> tuple[Mask | None, Array]:
         """Return which steps are inside their lengths, and the ids there, all checked."""
         self._check_call(state, return_sequence)
-        if not isinstance(x, np.ndarray):
+        if not isinstance(x, np.ndarray | np.integer):  # one id of an array is a scalar
             raise TypeError(f"x is a {type(x).__name__}, expected an ndarray of integers")
         if x.dtype.kind not in "iu":
             raise TypeError(f"x has dtype {x.dtype}, expected integers")
         mask = self._rows(x.shape, lengths)
-        ids = x if mask is None else x[mask]
+        ids = np.asarray(x if mask is None else x[mask])
         outside = (ids < 0) | (ids >= self.num_embeddings)
         if outside.any():
             raise ValueError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -78,7 +79,8 @@ class Sequential(Layer[tuple[Any, ...]]):
     ) -> tuple[Array, tuple[Any, ...]]:
         finals = []
         for layer, part, ends, sequence in self._plan(state, lengths, return_sequence):
-            x, final = layer(x, part, ends, return_sequence=sequence)
+            with self._note(len(finals)):
+                x, final = layer(x, part, ends, return_sequence=sequence)
             finals.append(final)
         return x, tuple(finals)
 
@@ -94,9 +96,10 @@ class Sequential(Layer[tuple[Any, ...]]):
         rng = None if rng is None else _check.generator(rng)  # one stream for all the masks
         finals, pullbacks = [], []
         for layer, part, ends, sequence in self._plan(state, lengths, return_sequence):
-            x, final, pullback = layer.vjp(
-                x, part, ends, rng=rng, checkpoint=checkpoint, return_sequence=sequence
-            )
+            with self._note(len(finals)):
+                x, final, pullback = layer.vjp(
+                    x, part, ends, rng=rng, checkpoint=checkpoint, return_sequence=sequence
+                )
             finals.append(final)
             pullbacks.append(pullback)
 
@@ -118,6 +121,15 @@ class Sequential(Layer[tuple[Any, ...]]):
             return dx, tuple(dinitial), ordered
 
         return x, tuple(finals), backward
+
+    @contextmanager
+    def _note(self, i: int) -> Iterator[None]:
+        """Add to an error which layer it comes from: its arguments have names of their own."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in layers[{i}] = {self.layers[i]!r}")
+            raise
 
     def _plan(
         self, state: Any, lengths: Lengths | None, return_sequence: bool

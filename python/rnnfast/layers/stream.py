@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
 from .. import _check, _rnnfast
 from .._check import Array
-from .base import Layer, S, Spec, check_parts, check_state
+from .base import Layer, S, Spec, check_state
 
 if TYPE_CHECKING:
     from .recurrent import Recurrent
@@ -149,6 +148,8 @@ class StatelessStream(Stream[None]):
         pass
 
     def reload(self) -> None:
+        from copy import deepcopy  # NumPy does without it; this keeps the import of rnnfast fast
+
         self._snapshot = deepcopy(self._layer)
 
 
@@ -174,16 +175,10 @@ class SequentialStream(Stream[tuple[Any, ...]]):
 
     @state.setter
     def state(self, state: Any) -> None:
+        check_state("state", state, self.state)
         parts = (None,) * len(self._streams) if state is None else state
-        check_parts("state", parts, len(self._streams))
-        before = self.state
-        try:
-            for stream, part in zip(self._streams, parts, strict=True):
-                stream.state = part
-        except (TypeError, ValueError):
-            for stream, part in zip(self._streams, before, strict=True):
-                stream.state = part
-            raise
+        for stream, part in zip(self._streams, parts, strict=True):
+            stream.state = part
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         for stream in self._streams:

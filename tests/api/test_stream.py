@@ -1,0 +1,192 @@
+"""Streams: the same numbers as the whole sequence, from a snapshot of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import rnnfast
+from layer_problems import B, H, I, T, make_layer_problem
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import Array
+from rnnfast.layers import Recurrent
+from rnnfast.reference import CELLS
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
+
+
+def tolerance(dtype: str) -> float:
+    """A few roundings of values below 1, T steps deep."""
+    return 16 * float(np.finfo(dtype).eps) * T
+
+
+def make_layer(cell: str, dtype: str = "float64") -> Recurrent[Any]:
+    return Recurrent(cell, I, H, 2, dtype=dtype, rng=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@every_cell
+def test_is_the_whole_sequence(cell: str, dtype: str) -> None:
+    problem = make_layer_problem(make_layer(cell, dtype))
+    want, final = problem.layer(problem.x, problem.tree(problem.state))
+    s = problem.layer.stream(B)
+    s.state = problem.tree(problem.state)
+    out = np.empty((B, H), dtype)
+    for t, x_t in enumerate(problem.x):
+        y_t = s.step(x_t, out if t % 2 else None)
+        assert (y_t is out) == (t % 2 == 1)
+        assert_allclose(y_t, want[t], rtol=0, atol=tolerance(dtype) * max(1, np.abs(want).max()))
+    atol = tolerance(dtype) * max(1, np.abs(np.stack(final)).max())
+    assert_allclose(np.stack(s.state), np.stack(final), rtol=0, atol=atol)
+
+
+@every_cell
+def test_starts_from_zero_and_without_a_batch_axis(cell: str) -> None:
+    layer = make_layer(cell)
+    x = np.random.default_rng(0).standard_normal((T, I))
+    want, _ = layer(x)
+    s = layer.stream()
+    out = np.empty(H)
+    for t in range(T):
+        y_t = s.step(x[t], out if t % 2 else None)
+        assert (y_t is out) == (t % 2 == 1)
+        assert_allclose(y_t, want[t], rtol=0, atol=tolerance("float64") * max(1, abs(want).max()))
+
+
+@every_cell
+def test_reset(cell: str) -> None:
+    problem = make_layer_problem(make_layer(cell))
+    s = problem.layer.stream(B)
+    s.state = problem.tree(problem.state)
+    s.reset([0, 2])
+    want = [part.copy() for part in problem.state]
+    for part in want:
+        part[:, [0, 2]] = 0
+    assert_array_equal(np.stack([s.state]), np.stack([problem.tree(tuple(want))]))
+    s.reset()
+    assert not np.any(np.stack([s.state]))
+
+
+def test_state_is_a_copy() -> None:
+    problem = make_layer_problem(make_layer("lstm"))
+    s = problem.layer.stream(B)
+    s.state = problem.state
+    assert_array_equal(np.stack(s.state), np.stack(problem.state))
+    s.state[0][:] = 7
+    problem.state[0][:] = 9
+    assert not np.isin(np.stack(s.state), [7.0, 9.0]).any()
+    s.state = (None, problem.state[1])
+    assert not s.state[0].any()
+    assert_array_equal(s.state[1], problem.state[1])
+    s.state = None
+    assert not np.any(np.stack(s.state))
+
+
+def test_snapshot_and_reload() -> None:
+    layer = make_layer("lstm")
+    x = np.random.default_rng(0).standard_normal((2, B, I))
+    s, still = layer.stream(B), layer.stream(B)
+    first = s.step(x[0])
+    assert_array_equal(still.step(x[0]), first)
+    layer.params["weight_ih_l1"][:] *= 2
+    state = s.state
+    s.reload()
+    assert_array_equal(np.stack(s.state), np.stack(state))
+    want, _ = layer(x[1:], state)
+    assert_allclose(s.step(x[1]), want[0], rtol=0, atol=tolerance("float64"))
+    assert not np.allclose(still.step(x[1]), want[0], rtol=0, atol=1e-3)
+
+
+def chain_and_input() -> tuple[rnnfast.Sequential, Array]:
+    chain = rnnfast.Sequential(
+        rnnfast.Embedding(9, I, rng=1),
+        rnnfast.LSTM(I, H, 2, rng=2),
+        rnnfast.Dropout(0.5),
+        rnnfast.GRU(H, H, rng=3),
+        rnnfast.Dense(H, 2, activation="tanh", rng=4),
+    )
+    return chain, np.random.default_rng(0).integers(0, 9, (T, B))
+
+
+def test_sequential() -> None:
+    chain, ids = chain_and_input()
+    want, final = chain(ids)
+    s = chain.stream(B)
+    out = np.empty((B, 2), np.float32)
+    for t in range(T):
+        y_t = s.step(ids[t], out if t % 2 else None)
+        assert (y_t is out) == (t % 2 == 1)
+        assert_allclose(y_t, want[t], rtol=0, atol=tolerance("float32"))
+    _, lstm, _, gru, _ = s.state
+    assert_allclose(np.stack(lstm), np.stack(final[1]), rtol=0, atol=tolerance("float32"))
+    assert_allclose(gru, final[3], rtol=0, atol=tolerance("float32"))
+    assert (s.state[0], s.state[2], s.state[4]) == (None, None, None)
+
+    one = chain.stream()
+    for t in range(T):
+        assert_allclose(one.step(ids[t, 0]), want[t, 0], rtol=0, atol=tolerance("float32"))
+
+
+def test_sequential_snapshot_and_reset() -> None:
+    chain, ids = chain_and_input()
+    s = chain.stream(B)
+    first = s.step(ids[0])
+    chain.params["4.bias"][:] += 1
+    s.reset()
+    assert_array_equal(s.step(ids[0]), first)
+    s.reload()
+    s.state = None
+    want, _ = chain(ids[:1])
+    assert_allclose(s.step(ids[0]), want[0], rtol=0, atol=tolerance("float32"))
+
+
+def test_bad_input_changes_no_state() -> None:
+    layer = make_layer("lstm")
+    s = layer.stream(B)
+    x = np.random.default_rng(0).standard_normal((B, I))
+    s.step(x)
+    chain, ids = chain_and_input()
+    c = chain.stream(B)
+    c.step(ids[0])
+    read_only = np.empty((B, H))
+    read_only.flags.writeable = False
+    cases: list[tuple[Any, Any, type[Exception], str]] = [
+        (lambda: s.step(x[:, :2]), s, ValueError, r"x_t has shape \(4, 2\), expected \(B, I\)"),
+        (lambda: s.step(x[0]), s, ValueError, r"x_t has shape \(3,\), expected \(B, I\)"),
+        (lambda: s.step(x.astype("float32")), s, TypeError, "x_t has dtype float32"),
+        (lambda: s.step(x.tolist()), s, TypeError, "x_t is a list"),
+        (lambda: s.step(x, np.empty((B, 2))), s, ValueError, r"out has shape \(4, 2\)"),
+        (lambda: s.step(x, np.empty((B, H), "f")), s, TypeError, "out has dtype float32"),
+        (lambda: s.step(x, [0.0]), s, TypeError, "out is a list"),
+        (lambda: s.step(x, read_only), s, ValueError, "out is read-only"),
+        (lambda: s.reset([B]), s, ValueError, r"rows has 4, expected 0 <= row < B = 4"),
+        (lambda: s.reset([0.5]), s, TypeError, "rows has a float, expected integers"),
+        (lambda: setattr(s, "state", x), s, TypeError, "state is a ndarray, expected a tuple of 2"),
+        (lambda: setattr(s, "state", (x, x)), s, ValueError, r"state\[0\] has shape \(4, 3\)"),
+        (lambda: c.step(ids[0] + 9), c, ValueError, "x contains the id"),
+        (lambda: c.step(ids[0], np.empty((B, 3), "f")), c, ValueError, r"out has shape \(4, 3\)"),
+        (lambda: c.step(ids[0], np.empty((B, 2))), c, TypeError, "out has dtype float64"),
+        (lambda: setattr(c, "state", (None,)), c, ValueError, "state has 1 parts, expected 5"),
+        (
+            lambda: setattr(c, "state", (None, None, None, x, None)),
+            c, TypeError, r"state\[3\] has dtype float64, expected float32",
+        ),
+        (
+            lambda: setattr(c, "state", (None, None, None, None, x)),
+            c, TypeError, r"state\[4\] is a ndarray, expected None",
+        ),
+    ]  # fmt: skip
+    for call, stream, kind, words in cases:
+        before = stream.state
+        with pytest.raises(kind, match=words):
+            call()
+        assert repr(stream.state) == repr(before)
+
+
+def test_refuses() -> None:
+    with pytest.raises(ValueError, match="stream needs bidirectional=False"):
+        rnnfast.LSTM(I, H, bidirectional=True).stream()
+    for batch, kind in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(kind, match="batch is"):
+            rnnfast.LSTM(I, H).stream(batch)  # type: ignore[arg-type]
