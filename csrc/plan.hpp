@@ -35,6 +35,9 @@ inline idx group_rows(idx B, idx weight_bytes) {
   return B;
 }
 
+// Packing the weights costs about as much as using them for this many rows.
+constexpr idx direct_rows = 4;
+
 // Steps between the states that a checkpointed pass keeps: they and one segment's tape grow as
 // sqrt(T) together.
 inline idx segment_steps(idx T, bool checkpoint) {

@@ -24,6 +24,9 @@ struct Problem {
   // Steps kept for the backward pass at a time: T, or about sqrt(T) when checkpointing.
   idx segment;
 
+  // Read the weights where they are instead of packing them first.
+  bool direct;
+
   const R* x;  // (T, B, I), the last axis contiguous
   idx x_t, x_b;
   const R* W_ax;               // (G*H, I)

@@ -176,13 +176,21 @@ class ForwardPass {
       for_each_panel<St>([&](idx block, int blocks) {
         idx at = (St::first_slot * z_.blocks + block * St::slots +
                   (St::x.first - St::first_slot)) * lanes<R>;
-        int vectors = blocks * St::gates;
-        Tile<R> t = {p_.x, scratch_.x_offset, 1,
-                     packed_.W_ax[s] + block * St::gates * lanes<R> * p_.I, vectors * lanes<R>, p_.I,
-                     packed_.bias_x + at, 0, scratch_.input + at, z_.input_step};
-        product(t, rows, vectors);
+        multiply<St>({p_.x, scratch_.x_offset, p_.W_ax, p_.I, z_.H, St::x.gate, St::gates, block,
+                      blocks, packed_.bias_x + at, 0, scratch_.input + at, z_.input_step},
+                     packed_.W_ax[s], rows);
       });
     });
+  }
+
+  // One panel's product, with packed weights or where they are.
+  template <class St>
+  void multiply(const Dots<R>& d, const R* packed, idx rows) const {
+    if (p_.direct) return dots(d, rows);
+    const int vectors = d.blocks * St::gates;
+    product(Tile<R>{d.left, d.offset, 1, packed + d.first_block * St::gates * lanes<R> * d.K,
+                    vectors * lanes<R>, d.K, d.init, d.init_step, d.out, d.out_step},
+            rows, vectors);
   }
 
   template <class St, class F>
@@ -238,16 +246,14 @@ class ForwardPass {
       const R* left = stage == 0 ? q.prev[0] : q.saved + Cell::operand[stage] * z_.units;
       const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
       for_each_panel<St>([&](idx block, int blocks) {
-        int vectors = blocks * St::gates;
         q.first_block = block;
         q.blocks = blocks;
-        q.sums_step = vectors * lanes<R>;
+        q.sums_step = blocks * St::gates * lanes<R>;
         q.input = input + (St::first_slot * z_.blocks + block * St::slots) * lanes<R>;
-        Tile<R> t = {left, offset, 1,
-                     packed_.W_aa[stage] + block * St::gates * lanes<R> * z_.H, vectors * lanes<R>,
-                     z_.H, q.input + (St::r.first - St::first_slot) * lanes<R>, z_.input_step,
-                     scratch_.sums, q.sums_step};
-        product(t, active, vectors);
+        multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates, block, blocks,
+                      q.input + (St::r.first - St::first_slot) * lanes<R>, z_.input_step,
+                      scratch_.sums, q.sums_step},
+                     packed_.W_aa[stage], active);
         forward_rows<Cell, stage>(q);
       });
       gang_.wait();

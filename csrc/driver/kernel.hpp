@@ -55,19 +55,20 @@ struct Kernel {
 
   static std::size_t packed_size(const P& p) {
     Arena arena(nullptr);
-    Packed<Cell, R>(arena, Z(p), p.I);
+    Packed<Cell, R>(arena, Z(p), p);
     return arena.used();
   }
 
   static void pack(const P& p, void* memory) {
     const Z z(p);
     Arena arena(memory);
-    Packed<Cell, R> packed(arena, z, p.I);
+    Packed<Cell, R> packed(arena, z, p);
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
+      pack_bias<St>(p, z, packed.bias_x);
+      if (p.direct) return;
       pack_gates(p.W_ax, p.H, p.I, St::x.gate, St::gates, St::blocks_per_panel, packed.W_ax[s]);
       pack_gates(p.W_aa, p.H, p.H, St::r.gate, St::gates, St::blocks_per_panel, packed.W_aa[s]);
-      pack_bias<St>(p, z, packed.bias_x);
     });
     for (idx i = 0; i < Cell::params; ++i)
       for (idx u = 0; u < z.units; ++u)
@@ -128,7 +129,7 @@ struct Kernel {
                       void* work) {
     const Z z(p);
     Arena packed_arena(packed_memory), tape_arena(tape);
-    const Packed<Cell, R> packed(packed_arena, z, p.I);
+    const Packed<Cell, R> packed(packed_arena, z, p);
     const std::size_t scratch = forward_scratch(p);
     const Tape<Cell, R>* tapes = tape == nullptr ? nullptr : Tapes(tape_arena, p).group;
     auto run = [&](Gang& gang, idx i, int slot) {
@@ -208,7 +209,7 @@ struct Kernel {
                        void* work_memory) {
     const Z z(p);
     Arena packed_arena(packed_memory), tape_arena(tape), work_arena(work_memory);
-    const Packed<Cell, R> packed(packed_arena, z, p.I);
+    const Packed<Cell, R> packed(packed_arena, z, p);
     const Tapes tapes(tape_arena, p);
     const Work work(work_arena, p, control.threads);
     pack_back(p, work.back);

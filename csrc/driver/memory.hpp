@@ -150,13 +150,15 @@ struct Packed {
   R* bias_x;  // as one row of the input product
   R* param;   // (P, units)
 
-  Packed(Arena& arena, const Sizes<Cell, R>& z, idx I) {
-    for_each_stage<Cell>([&](auto s) {
-      W_ax[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * I);
-      W_aa[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * z.H);
-    });
+  // A direct problem reads its weights elsewhere: they come last, so that the rest lies alike.
+  Packed(Arena& arena, const Sizes<Cell, R>& z, const Problem<R>& p) {
     bias_x = arena.take<R>(Cell::deltas * z.units);
     param = arena.take<R>(Cell::params * z.units);
+    for_each_stage<Cell>([&](auto s) {
+      const idx rows = p.direct ? 0 : Stage<Cell, s>::gates * z.units;
+      W_ax[s] = arena.take<R>(rows * p.I);
+      W_aa[s] = arena.take<R>(rows * z.H);
+    });
   }
 };
 

@@ -9,6 +9,7 @@
 #include "../cells/all.hpp"
 #include "../gemm/tile.hpp"
 #include "../gemm/pack.hpp"
+#include "../gemm/dots.hpp"
 #include "memory.hpp"
 #include "gang.hpp"
 #include "../gemm/transposed.hpp"

@@ -145,6 +145,7 @@ void Call<R>::plan(bool checkpoint) {
   p.length = order->length.data();
   p.group_rows = group_rows(p.B, cell->gates * p.H * p.H * static_cast<idx>(sizeof(R)));
   p.segment = segment_steps(p.T, checkpoint);
+  p.direct = p.T * p.B <= direct_rows;
   idx steps = 0;
   for (idx n : order->length) steps += n;
   operations = rnnfast::operations(steps, p.I, p.H, cell->gates);
