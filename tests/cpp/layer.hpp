@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "case.hpp"
@@ -31,8 +32,9 @@ inline std::string name_of(const Setting& s) {
          (s.keep_saved ? ", kept" : "") + (s.batch_first ? ", batch first" : "");
 }
 
-// Tasks one after another, on changing slots.
-inline rnnfast::Control serial(int threads) {
+// Tasks one after another, on changing slots; but a gang on real threads, which wait for each
+// other.
+inline rnnfast::Control control_of(int threads) {
   static thread_local int slots;
   slots = threads;
   rnnfast::Control control = {};
@@ -43,6 +45,14 @@ inline rnnfast::Control serial(int threads) {
       task(context, i, static_cast<int>(i % *static_cast<int*>(team)));
   };
   control.interrupted = [](void*) { return false; };
+  control.gang = [](void* team, void (*task)(void*, int, int), void* context) {
+    const int size = *static_cast<int*>(team);
+    std::vector<std::thread> others;
+    for (int rank = 1; rank < size; ++rank) others.emplace_back(task, context, rank, size);
+    task(context, 0, size);
+    for (std::thread& thread : others) thread.join();
+  };
+  control.yield = std::this_thread::yield;
   return control;
 }
 
@@ -61,7 +71,7 @@ class Layer {
 
   // Forward as in inference, forward for training, backward; all results by name.
   Arrays run(Report& report, const std::string& where) {
-    const rnnfast::Control control = serial(setting_.threads);
+    const rnnfast::Control control = control_of(setting_.threads);
     Guarded<unsigned char> packed(k_.packed_size(p_), garbage, 64);
     Guarded<unsigned char> tape(k_.tape_size(p_), garbage, 64);
     Guarded<unsigned char> work(k_.forward_work(p_, setting_.threads), garbage, 64);

@@ -139,9 +139,12 @@ void test_sizes(const rnnfast::Isa& tier, const rnnfast::CellKernels<R>& k, Repo
       for (idx b = 0; b < B && B > 3; ++b) c.arrays["lengths"].push_back(b * 7 % (T + 1));
       compare_grouping<R>(tier, c, {B, T}, report);
     }
-  // Weights so large that their gradients are one product over all groups, split over threads.
+  // Weights so large that their gradients are one product over all groups, split over threads; and
+  // that threads share a single group, each with a slice of its units.
   const Case large = random_case(k.name, sizes_of(k), 3, 5, 3, k.gates == 1 ? 264 : 160);
   compare_grouping<R>(tier, large, {2, 3, 2}, report);
+  compare_grouping<R>(tier, large, {5, 3, 3}, report);
+  compare_grouping<R>(tier, large, {5, 2, 2, true}, report);
 }
 
 template <class R>
