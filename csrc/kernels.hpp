@@ -49,6 +49,7 @@ struct CellKernels {
   void (*forward)(const Problem<R>&, const Control&, void* packed, void* tape, void* work);
   std::size_t (*backward_work)(const Problem<R>&, int threads);
   void (*backward)(const Problem<R>&, const Control&, void* packed, void* tape, void* work);
+  void (*chain_loop)(R* memory, std::ptrdiff_t steps);
 };
 
 template <class R>
@@ -64,6 +65,8 @@ struct Kernels {
   void (*rmsprop_step)(const RmspropStep&, R* p, const R* g, R* v, std::ptrdiff_t n);
   double (*sum_of_squares)(const R* x, std::ptrdiff_t n);
   void (*scale)(R* x, std::ptrdiff_t n, double factor);
+  double (*fma_loop)(R* memory, std::ptrdiff_t repeats);
+  double (*read_loop)(const R* memory, std::ptrdiff_t n, std::ptrdiff_t repeats);
 };
 
 struct Isa {

@@ -18,6 +18,7 @@
 #include "kernel.hpp"
 #include "dense.hpp"
 #include "optimizer.hpp"
+#include "probe.hpp"
 
 namespace rnnfast {
 namespace {
@@ -27,7 +28,7 @@ constexpr CellKernels<R> cell_kernels() {
   using K = Kernel<Cell, R>;
   return {Cell::name,      Cell::gates,     Cell::states, Cell::params,     Cell::stages,
           K::packed_size,  K::pack,         K::tape_size, K::forward_work,  K::forward,
-          K::backward_work, K::backward};
+          K::backward_work, K::backward,     chain_loop<Cell, R>};
 }
 
 template <class R, class... Cells>
@@ -36,7 +37,7 @@ const Kernels<R>* kernels_of(CellList<Cells...>) {
   static constexpr Kernels<R> kernels = {
       cells,           sizeof...(Cells), dense_size<R>, dense_forward<R>,  dense_backward<R>,
       activate<R>,     sgd_step<R>,      adam_step<R>,  rmsprop_step<R>,   sum_of_squares<R>,
-      scale<R>};
+      scale<R>,        fma_loop<R>,      read_loop<R>};
   return &kernels;
 }
 

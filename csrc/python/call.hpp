@@ -113,6 +113,7 @@ void define_stream(py::module_& m);
 void define_dense(py::module_& m);
 void define_optimizers(py::module_& m);
 void define_configuration(py::module_& m);
+void define_probe(py::module_& m);
 
 // A snapshot of a layer's weights, packed for the kernels.
 struct PackedWeights {

@@ -38,4 +38,5 @@ PYBIND11_MODULE(_rnnfast, m, pybind11::mod_gil_not_used()) {
   rnnfast::define_dense(m);
   rnnfast::define_optimizers(m);
   rnnfast::define_configuration(m);
+  rnnfast::define_probe(m);
 }
