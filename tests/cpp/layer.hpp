@@ -23,13 +23,15 @@ struct Setting {
   int threads = 1;
   bool keep_saved = false;          // run backward twice
   bool batch_first = false;         // the sequences' layout
+  bool direct = false;              // read the weights where they lie
   std::set<std::string> skip = {};  // gradients that are not wanted
 };
 
 inline std::string name_of(const Setting& s) {
   return " groups of " + std::to_string(s.group_rows) + ", segments of " +
          std::to_string(s.segment) + ", " + std::to_string(s.threads) + " threads" +
-         (s.keep_saved ? ", kept" : "") + (s.batch_first ? ", batch first" : "");
+         (s.keep_saved ? ", kept" : "") + (s.batch_first ? ", batch first" : "") +
+         (s.direct ? ", direct" : "");
 }
 
 // Tasks one after another, on changing slots; but a gang on real threads, which wait for each
@@ -157,6 +159,7 @@ class Layer {
     p_.group_rows = std::min(setting_.group_rows, case_.B);
     p_.segment = std::max<idx>(1, std::min(setting_.segment, case_.T));
     p_.keep_saved = setting_.keep_saved;
+    p_.direct = setting_.direct;
     p_.x = input("x", case_.I);
     p_.W_ax = input("W_ax");
     p_.W_aa = input("W_aa");

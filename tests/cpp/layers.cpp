@@ -27,6 +27,7 @@ void golden_case(const rnnfast::CellKernels<R>& kernels, const Case& c, Report& 
       {1, c.T},
       {2, 2, 2, true, true},
       {3, 7, 3, false, true},
+      {2, c.T, 1, false, false, true},
   };
   for (const Setting& setting : settings) {
     Arrays expected;
@@ -78,7 +79,7 @@ void test_absent(const rnnfast::CellKernels<R>& k, Report& report) {
   const Arrays all = run_layer(k, whole, setting, report);
   for (const auto& [key, values] : all) {
     if (key[0] != 'd') continue;
-    const Setting without = {2, 4, 1, false, false, {key}};
+    const Setting without = {2, 4, 1, false, false, false, {key}};
     const Arrays others = run_layer(k, whole, without, report);
     report.expect(others.size() == all.size() - 1, whole.name, "wrote an unwanted gradient");
     expect_arrays_near<R>(report, all, others, 0, whole.name + " without " + key);
@@ -138,6 +139,7 @@ void test_sizes(const rnnfast::Isa& tier, const rnnfast::CellKernels<R>& k, Repo
       c.reverse = B % 2 == 0;
       for (idx b = 0; b < B && B > 3; ++b) c.arrays["lengths"].push_back(b * 7 % (T + 1));
       compare_grouping<R>(tier, c, {B, T}, report);
+      compare_grouping<R>(tier, c, {B, T, 1, false, false, true}, report);
     }
   // Weights so large that their gradients are one product over all groups, split over threads; and
   // that threads share a single group, each with a slice of its units.
