@@ -77,6 +77,16 @@ Precision precision(py::handle object, const char* name) {
             ", expected float32 or float64 in native byte order");
 }
 
+bool is_plain(py::handle object, Precision p, int axes) {
+  if (!is_array(object)) return false;
+  const auto* a = array_proxy(object.ptr());
+  constexpr int flags = py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+                        py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
+  return a->nd == axes && (a->flags & flags) == flags && has_dtype(object, p);
+}
+void* plain_data(py::handle array) { return array_proxy(array.ptr())->data; }
+idx plain_size(py::handle array, int axis) { return array_proxy(array.ptr())->dimensions[axis]; }
+
 void Arguments::check(py::handle object, const char* name, const std::vector<Axis>& shape) const {
   need_array(object, name);
   if (!has_dtype(object, precision_))

@@ -35,6 +35,13 @@ constexpr Precision precision_of = sizeof(R) == 4 ? Precision::f32 : Precision::
 // The dtype of an array argument; TypeError unless it is a native float32 or float64 array.
 Precision precision(py::handle object, const char* name);
 
+// Whether an object is a native, aligned, C-contiguous array that needs no copy: with the checks of
+// Arguments for what is not, this is all that a call in a hurry looks at.
+bool is_plain(py::handle object, Precision precision, int axes);
+// Its data and the length of an axis.
+void* plain_data(py::handle array);
+idx plain_size(py::handle array, int axis);
+
 // The arguments of one call. Every array must have the dtype of the first (`leader`); arrays that a
 // kernel cannot read in place are copied, and the copies live as long as this object.
 class Arguments {

@@ -28,31 +28,27 @@ class StreamOf : public Stream {
     p_.length = order_.length.data();
     p_.group_rows = group_rows(batch, cell_->gates * p_.H * p_.H * static_cast<idx>(sizeof(R)));
     p_.segment = 1;
-    p_.a_b = p_.H;
+    p_.x_b = p_.I;
     packed_ = Memory(cell_->packed_size(p_));
     cell_->pack(p_, packed_.get());
     work_ = Memory(cell_->forward_work(p_, 1));
     for (auto& state : state_) state.assign(static_cast<std::size_t>(cell_->states * batch * p_.H), 0);
-    operations_ = operations(batch, p_.I, p_.H, cell_->gates);
   }
 
   py::object step(py::handle x, py::handle out) override {
-    Arguments arguments(precision_of<R>, "W_ax", "");
-    Problem<R> p = p_;
-    p.x = arguments.array<R>(x, "x_t", {{"B", p.B}, {"I", p.I}});
-    p.x_b = p.I;
-    Output a = Output::make<R>(out, "out", {{"B", p.B}, {"H", p.H}}, arguments, {x});
-    p.a = static_cast<R*>(a.data());
-    p.a_b = a.t_step();
-    for (int i = 0; i < cell_->states; ++i) {
-      p.state0[i] = part(now_, i);
-      p.state_T[i] = part(1 - now_, i);
+    const bool single = p_.B == 1 && is_plain(x, precision_of<R>, 1);  // (I,) for (1, I)
+    if (!fits(x, single, p_.I)) return careful_step(x, out);
+    const R* data = static_cast<const R*>(plain_data(x));
+    if (out.is_none()) {
+      py::array_t<R> a = single ? new_array<R>({p_.H}) : new_array<R>({p_.B, p_.H});
+      advance(data, a.mutable_data(), p_.H);
+      return a;
     }
-    const FlushDenormals flush;
-    const Control control = {1, nullptr, serial, never, nullptr, nullptr};
-    cell_->forward(p, control, packed_.get(), nullptr, work_.get());
-    now_ = 1 - now_;
-    return a.finish();
+    // x_t is read before anything is written: `out` may overlap it
+    if (!fits(out, single, p_.H) || !py::reinterpret_borrow<py::array>(out).writeable())
+      return careful_step(x, out);
+    advance(data, static_cast<R*>(plain_data(out)), p_.H);
+    return py::reinterpret_borrow<py::object>(out);
   }
 
   py::object state() const override {
@@ -97,6 +93,42 @@ class StreamOf : public Stream {
   }
 
  private:
+  // An array that can be used in place, (B, size), or (size,) for a single row.
+  bool fits(py::handle array, bool single, idx size) const {
+    if (single) return is_plain(array, precision_of<R>, 1) && plain_size(array, 0) == size;
+    return is_plain(array, precision_of<R>, 2) && plain_size(array, 0) == p_.B &&
+           plain_size(array, 1) == size;
+  }
+
+  // A step with every check, and with `out`.
+  py::object careful_step(py::handle x, py::handle out) {
+    Arguments arguments(precision_of<R>, "W_ax", "");
+    const bool single = p_.B == 1 && py::isinstance<py::array>(x) &&
+                        py::reinterpret_borrow<py::array>(x).ndim() == 1;
+    const std::vector<Axis> x_shape = single ? std::vector<Axis>{{"I", p_.I}}
+                                             : std::vector<Axis>{{"B", p_.B}, {"I", p_.I}};
+    const std::vector<Axis> a_shape = single ? std::vector<Axis>{{"H", p_.H}}
+                                             : std::vector<Axis>{{"B", p_.B}, {"H", p_.H}};
+    const R* data = arguments.array<R>(x, "x_t", x_shape);
+    Output a = Output::make<R>(out, "out", a_shape, arguments, {x});
+    advance(data, static_cast<R*>(a.data()), single ? p_.H : a.t_step());
+    return a.finish();
+  }
+
+  void advance(const R* x, R* a, idx a_step) {
+    p_.x = x;
+    p_.a = a;
+    p_.a_b = a_step;
+    for (int i = 0; i < cell_->states; ++i) {
+      p_.state0[i] = part(now_, i);
+      p_.state_T[i] = part(1 - now_, i);
+    }
+    const FlushDenormals flush;
+    const Control control = {1, nullptr, serial, never, nullptr, nullptr};
+    cell_->forward(p_, control, packed_.get(), nullptr, work_.get());
+    now_ = 1 - now_;
+  }
+
   static void serial(void*, idx tasks, void (*task)(void*, idx, int), void* context) {
     for (idx i = 0; i < tasks; ++i) task(context, i, 0);
   }
@@ -111,7 +143,6 @@ class StreamOf : public Stream {
   Memory packed_, work_;
   std::vector<R> state_[2];  // (states, B, H): now and next
   int now_ = 0;
-  double operations_ = 0;
 };
 
 std::unique_ptr<Stream> make_stream(const std::string& cell, py::handle W_ax, py::handle W_aa,
@@ -123,17 +154,60 @@ std::unique_ptr<Stream> make_stream(const std::string& cell, py::handle W_ax, py
   });
 }
 
+// step(x_t, out=None) without pybind11's dispatch, which takes longer than a small step.
+PyObject* fast_step(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  PyObject* given[2] = {nullptr, Py_None};
+  const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  if (count > 2) {
+    PyErr_Format(PyExc_TypeError, "step takes x_t and out, got %zd arguments", count);
+    return nullptr;
+  }
+  for (Py_ssize_t i = 0; i < count; ++i) given[i] = args[i];
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names, i);
+    const int at = PyUnicode_CompareWithASCIIString(name, "x_t") == 0   ? 0
+                   : PyUnicode_CompareWithASCIIString(name, "out") == 0 ? 1
+                                                                        : -1;
+    if (at < 0 || at < count) {
+      PyErr_Format(PyExc_TypeError, "step got an unexpected argument '%U'", name);
+      return nullptr;
+    }
+    given[at] = args[count + i];
+  }
+  if (given[0] == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "step is missing its argument x_t");
+    return nullptr;
+  }
+  try {
+    auto* instance = reinterpret_cast<py::detail::instance*>(self);
+    auto* stream = static_cast<Stream*>(instance->get_value_and_holder().value_ptr());
+    return stream->step(given[0], given[1]).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
+}
+
+PyMethodDef step_method = {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fast_step)),
+                           METH_FASTCALL | METH_KEYWORDS, "step(x_t, out=None)"};
+
 }  // namespace
 
 void define_stream(py::module_& m) {
   using py::arg;
-  py::class_<Stream>(m, "Stream")
+  py::class_<Stream> stream(m, "Stream");
+  stream
       .def(py::init(&make_stream), arg("cell"), arg("W_ax"), arg("W_aa"), arg("b_a"), arg("b_aa"),
            arg("peephole"), arg("batch"))
-      .def("step", &Stream::step, arg("x_t"), arg("out") = py::none())
       .def_property_readonly("state", &Stream::state)
       .def("set_state", &Stream::set_state, arg("state"))
       .def("reset", &Stream::reset, arg("rows") = py::none());
+  stream.attr("step") = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(stream.ptr()), &step_method));
 }
 
 }  // namespace rnnfast
