@@ -1,11 +1,11 @@
-"""Commands: ``python -m rnnfast demo`` and ``python -m rnnfast info``."""
+"""Commands: ``python -m rnnfast demo``, ``bench`` and ``info``."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from . import demo
+from . import bench, demo
 from .config import show_config
 
 
@@ -21,10 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     forecast.add_argument(
         "--plot", default="sunspots.png", metavar="PATH", help="plot (default: %(default)s)"
     )
+    compare = commands.add_parser("bench", help="compare with the frameworks that are installed")
+    bench.add_options(compare)
     commands.add_parser("info", help="show versions, instruction set and threads")
     options = parser.parse_args(arguments)
     if options.command == "demo":
         demo.main(options.seed, options.steps, options.plot)
+    elif options.command == "bench":
+        raise SystemExit(bench.run(options, bench.short(), parser.prog))
     else:
         show_config()
 

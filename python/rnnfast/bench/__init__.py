@@ -5,7 +5,7 @@ Runtime and JAX. Nothing of them is imported before it is used.
 """
 
 from .cases import CASES, Case, Data, select, short
-from .cli import main, main_all
+from .cli import add_options, run
 from .rows import Row, geomean, measure, measure_all
 
 __all__ = [
@@ -13,11 +13,11 @@ __all__ = [
     "Case",
     "Data",
     "Row",
+    "add_options",
     "geomean",
-    "main",
-    "main_all",
     "measure",
     "measure_all",
+    "run",
     "select",
     "short",
 ]

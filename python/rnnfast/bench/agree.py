@@ -1,4 +1,4 @@
-"""Whether a program's results are those of the reference: asked before anything is timed."""
+"""How far a program's results are from the reference's, which is asked before anything is timed."""
 
 from __future__ import annotations
 
@@ -43,3 +43,13 @@ def disagreement(got: dict[str, Array], want: dict[str, Array], bound: float) ->
         if not error <= bound:  # NaN is wrong
             return f"{name} is off by {error:.2g}, allowed {bound:.2g}"
     return None
+
+
+def rms_errors(got: dict[str, Array], want: dict[str, Array]) -> tuple[float, float]:
+    """Return the relative root mean square errors of y, and of all gradients together."""
+    errors = {
+        name: math.sqrt(np.mean((got[name] - w) ** 2) / np.mean(np.square(w)))
+        for name, w in want.items()
+    }
+    grads = [error for name, error in errors.items() if name.startswith("d")]
+    return errors["y"], math.sqrt(sum(error**2 for error in grads) / max(len(grads), 1))

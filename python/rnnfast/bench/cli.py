@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rnnfast import _rnnfast
 
-from .cases import CASES, KINDS, MODES, Case, select, short
-from .floor import Machine, probe
-from .peers import PROGRAMS, versions
+from .cases import KINDS, MODES, Case, select
+from .floor import probe
+from .peers import PROGRAMS, USUAL, versions
 from .picture import save
 from .report import Setting, markdown, to_json
 from .rows import Row, measure_all
@@ -21,46 +22,30 @@ from .rows import Row, measure_all
 BUDGET, QUICK_BUDGET = 3.0, 0.2
 
 
-def parser(prog: str, cases: str) -> argparse.ArgumentParser:
-    """Return the command's parser; `cases` says which rows it runs by default."""
-    p = argparse.ArgumentParser(
-        prog=prog,
-        description=f"Check and time rnnfast beside the frameworks that are installed, on {cases}.",
-    )
-    add = p.add_argument
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that `run` reads."""
+    add = parser.add_argument
     add("--rows", nargs="+", default=[], metavar="PATTERN", help='names, such as "*-100-1-*"')
     add("--kinds", nargs="+", default=[], choices=KINDS, help="kinds of rows")
     add("--cells", nargs="+", default=[], metavar="CELL", help="cells, or their beginnings")
     add("--modes", nargs="+", default=[], choices=MODES, help="inference or training")
-    add("--programs", nargs="+", default=PROGRAMS, choices=PROGRAMS, help="what to time")
+    add("--programs", nargs="+", default=USUAL, choices=PROGRAMS, help="what to time")
     add("--threads", type=_positive, default=_cores(), help="of every program (%(default)s)")
     add("--budget", type=float, default=BUDGET, help="seconds a row (%(default)s)")
     add("--quick", action="store_true", help=f"{QUICK_BUDGET} seconds a row")
     add("--runs", type=_positive, default=1, help="repeat all rows, report the median run")
     add("--out", type=Path, metavar="DIR", help="write tables, JSON and a picture there")
     add("--list", action="store_true", help="print the names of the rows only")
-    return p
 
 
-def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rnnfast bench") -> int:
-    """Compare on a few rows; return the status of the process."""
-    options = parser(prog, "a few rows").parse_args(arguments)
-    return run(options, short(), prog, arguments)
+def run(options: argparse.Namespace, cases: Sequence[Case], prog: str) -> int:
+    """Compare on those of the cases that the options choose, and print the tables.
 
-
-def main_all(arguments: Sequence[str] | None = None, *, prog: str) -> int:
-    """Compare on every row; return the status of the process."""
-    options = parser(prog, "every row").parse_args(arguments)
-    return run(options, CASES, prog, arguments)
-
-
-def run(
-    options: argparse.Namespace,
-    cases: Sequence[Case],
-    prog: str,
-    arguments: Sequence[str] | None,
-) -> int:
-    """Do what the options say; 1 if our own results are wrong."""
+    Returns
+    -------
+    status : int
+        Of the process: 1 if our own results are wrong, 2 if there is no such case.
+    """
     chosen = select(
         cases,
         rows=options.rows,
@@ -71,6 +56,7 @@ def run(
     if options.list or not chosen:
         print("\n".join(case.id for case in chosen) or "no row matches")
         return 0 if chosen else 2
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     machine = probe(options.threads)
     rows = measure_all(
         chosen,
@@ -81,8 +67,16 @@ def run(
         runs=options.runs,
         progress=lambda message: print(message, file=sys.stderr, flush=True),
     )
-    given = sys.argv[1:] if arguments is None else arguments
-    setting = _setting(" ".join([prog, *given]), options, machine)
+    setting = Setting(
+        command=f"{prog} {shlex.join(sys.argv[1:])}",
+        cpu=_cpu(),
+        isa=_rnnfast.isa(),
+        threads=options.threads,
+        runs=options.runs,
+        load=load,
+        versions=versions(),
+        machine=machine,
+    )
     print(markdown(rows, setting), end="")
     if options.out is not None:
         _write(rows, setting, options.out)
@@ -99,12 +93,6 @@ def _write(rows: Sequence[Row], setting: Setting, folder: Path) -> None:
         save(rows, folder / "compare.png")
     except ModuleNotFoundError as error:
         print(f"no picture: {error.name} is not installed", file=sys.stderr)
-
-
-def _setting(command: str, options: argparse.Namespace, machine: Machine | None) -> Setting:
-    return Setting(
-        command, _cpu(), _rnnfast.isa(), options.threads, options.runs, versions(), machine
-    )
 
 
 def _cores() -> int:

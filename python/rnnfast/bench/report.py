@@ -24,8 +24,9 @@ class Setting:
     isa: str
     threads: int
     runs: int
+    load: float | None  # processes that wanted to run in the minute before, where known
     versions: dict[str, str]
-    machine: Machine | None
+    machine: Machine
 
 
 def markdown(rows: Sequence[Row], setting: Setting) -> str:
@@ -42,12 +43,20 @@ def _heading(setting: Setting) -> str:
     lines = [
         f"`{setting.command}`",
         f"{setting.cpu}, {setting.isa}, threads: {setting.threads}. {versions}.",
+        _machine(setting.machine, setting.load),
         "Times are medians in microseconds, ± half the distance of the quartiles; a ratio over 1"
         " says that rnnfast is faster. frozen: a layer whose weights were packed before.",
     ]
     if setting.runs > 1:
         lines.append(f"Each figure is the median of {setting.runs} runs.")
     return "\n\n".join(lines)
+
+
+def _machine(machine: Machine, load: float | None) -> str:
+    peaks = ", ".join(f"{dtype} {peak / 1e9:.0f} GFLOP/s" for dtype, peak in machine.peak.items())
+    levels = ", ".join(f"{level.name} {level.bandwidth / 1e9:.0f} GB/s" for level in machine.levels)
+    others = "" if load is None else f" Load before the run: {load:.1f}."
+    return f"One thread: {peaks}; {levels}.{others}"
 
 
 def _groups(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, str], list[Row]]]:
@@ -79,7 +88,7 @@ def _means(rows: Sequence[Row]) -> str:
                     _ratio(geomean(of_cell, "torch", "frozen")),
                 ]
             )
-    return "## Geometric means of the ratios\n\n" + _align(table, text_columns=3)
+    return "## Geometric means of the ratios\n\n" + align(table, text_columns=3)
 
 
 def _rows(rows: Sequence[Row]) -> str:
@@ -101,7 +110,7 @@ def _rows(rows: Sequence[Row]) -> str:
         for row in rows:
             _note(row, program, notes)
     lines = [f"- {mark}: {text}" for text, mark in notes.items()]
-    return "\n\n".join([_align(table, text_columns=1), *(["\n".join(lines)] if lines else [])])
+    return "\n\n".join([align(table, text_columns=1), *(["\n".join(lines)] if lines else [])])
 
 
 def _note(row: Row, program: str, notes: dict[str, str]) -> str:
@@ -135,8 +144,8 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.0f}%"
 
 
-def _align(table: Table, text_columns: int) -> str:
-    """Return a Markdown table with aligned columns, text to the left and numbers to the right."""
+def align(table: Table, text_columns: int) -> str:
+    """Return a Markdown table with aligned columns: text, to the left, and then numbers."""
     widths = [max(3, *(len(line[i]) for line in table)) for i in range(len(table[0]))]
 
     def line(cells: Sequence[str]) -> str:
@@ -152,11 +161,8 @@ def _align(table: Table, text_columns: int) -> str:
 
 def to_json(rows: Sequence[Row], setting: Setting) -> str:
     """Return everything that was measured; times in seconds."""
-    given = asdict(setting)
-    if setting.machine is not None:  # JSON's keys are strings
-        chain = setting.machine.chain
-        given["machine"]["chain"] = {" ".join(key): value for key, value in chain.items()}
-    return json.dumps({"setting": given, "rows": [_row_json(row) for row in rows]}, indent=1)
+    found = {"setting": asdict(setting), "rows": [_row_json(row) for row in rows]}
+    return json.dumps(found, indent=1)
 
 
 def _row_json(row: Row) -> dict[str, Any]:

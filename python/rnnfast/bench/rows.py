@@ -9,7 +9,7 @@ from statistics import geometric_mean
 from .agree import disagreement, expected, second_results, tolerance
 from .cases import Case
 from .floor import Machine, floor
-from .peers import OWN, PEERS, PROGRAMS, Program, Unavailable, build
+from .peers import OWN, PEERS, USUAL, Program, Unavailable, build
 from .timing import Timing, combine, compare
 
 
@@ -59,7 +59,7 @@ def measure(
     *,
     threads: int,
     budget: float,
-    programs: Sequence[str] = PROGRAMS,
+    programs: Sequence[str] = USUAL,
     machine: Machine | None = None,
 ) -> Row:
     """Check and time all programs on a case.
@@ -109,7 +109,7 @@ def measure_all(
     *,
     threads: int,
     budget: float,
-    programs: Sequence[str] = PROGRAMS,
+    programs: Sequence[str] = USUAL,
     machine: Machine | None = None,
     runs: int = 1,
     progress: Callable[[str], None] = lambda message: None,

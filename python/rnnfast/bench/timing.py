@@ -68,7 +68,7 @@ def compare(calls: Mapping[str, Call], budget: float) -> dict[str, Timing]:
         for number in range(rounds):
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
-                if number == 0 or blocks[name].call_time < budget:
+                if number == 0 or blocks[name].least < budget:
                     sleep(PAUSE)
                     blocks[name].run()
     finally:
@@ -86,22 +86,23 @@ class _Block:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.call_time = self._estimate()
-        self.repeats = max(1, round(SAMPLE / self.call_time))  # calls in a sample
-        self.length = max(1, round(BLOCK / (self.repeats * self.call_time)))  # samples in a block
+        self.least = self._estimate()  # seconds of a call at best
+        self.repeats = max(1, round(SAMPLE / self.least))  # calls in a sample
+        self.length = max(1, round(BLOCK / (self.repeats * self.least)))  # samples in a block
         self.samples: list[float] = []
         self.calls = 0
 
     @property
     def seconds(self) -> float:
         """How long a block takes, with its pause."""
-        return PAUSE + self.length * self.repeats * self.call_time
+        return PAUSE + self.length * self.repeats * self.least
 
     def run(self) -> None:
         """Add one block's samples."""
         if self.length > 1:
             self.call()  # wakes the threads that sleep
         self.samples += [self._time(self.repeats) for _ in range(self.length)]
+        self.least = min(self.least, *self.samples)
         self.calls += self.length * self.repeats
 
     def _time(self, repeats: int) -> float:

@@ -16,15 +16,17 @@ import rnnfast
 
 from ..cases import Array, Case, Data
 
-OWN = ("rnnfast", "frozen")
+OWN = ("rnnfast", "frozen", "checkpoint")
 PEERS = ("torch", "onnxruntime", "jax")
 REFERENCE = "numpy"
 PROGRAMS = (*OWN, *PEERS, REFERENCE)
+USUAL = tuple(name for name in PROGRAMS if name != "checkpoint")
 
 # The file and the function that build each.
 _BUILDERS = {
     "rnnfast": ("ours", "build"),
     "frozen": ("ours", "build_frozen"),
+    "checkpoint": ("ours", "build_checkpoint"),
     "torch": ("pytorch", "build"),
     "onnxruntime": ("onnx_runtime", "build"),
     "jax": ("jax_scan", "build"),

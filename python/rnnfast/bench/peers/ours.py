@@ -14,16 +14,23 @@ from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, TRAINING, Case, D
 from . import Program, Unavailable, named, named_grads, weights
 
 
-def build(case: Case, data: Data, threads: int) -> Program:
+def build(case: Case, data: Data, threads: int, *, checkpoint: bool = False) -> Program:
     """Make rnnfast ready: nothing is kept between calls, except in a stream."""
     rnnfast.set_num_threads(threads)
     if case.kind == "stream":
         return _stream(case, data)
     if case.kind == "model":
-        return _model(case, data)
+        return _model(case, data, checkpoint)
     if case.layers * case.directions > 1:
-        return _layer(case, data)
-    return _function(case, data)
+        return _layer(case, data, checkpoint)
+    return _function(case, data, checkpoint)
+
+
+def build_checkpoint(case: Case, data: Data, threads: int) -> Program:
+    """Make rnnfast ready to train with ``checkpoint=True``."""
+    if case.mode != TRAINING:
+        raise Unavailable("checkpoints serve training")
+    return build(case, data, threads, checkpoint=True)
 
 
 def build_frozen(case: Case, data: Data, threads: int) -> Program:
@@ -36,7 +43,7 @@ def build_frozen(case: Case, data: Data, threads: int) -> Program:
     return _inference(layer, data)
 
 
-def _function(case: Case, data: Data) -> Program:
+def _function(case: Case, data: Data, checkpoint: bool) -> Program:
     """One layer as a function."""
     state = tuple(part[0] for part in data.state)
     arguments: dict[str, Any] = {
@@ -55,7 +62,9 @@ def _function(case: Case, data: Data) -> Program:
         )
 
     def training() -> Any:
-        a, state, pullback = functional.run_vjp(case.cell, data.x, **arguments)
+        a, state, pullback = functional.run_vjp(
+            case.cell, data.x, **arguments, checkpoint=checkpoint
+        )
         return a, state, pullback(data.dy)
 
     def results(result: Any) -> Any:
@@ -95,13 +104,13 @@ def _inference(layer: Recurrent[Any], data: Data) -> Program:
     )
 
 
-def _layer(case: Case, data: Data) -> Program:
+def _layer(case: Case, data: Data, checkpoint: bool) -> Program:
     layer, state = _recurrent(case, data), _state(data)
     if case.mode == FORWARD:
         return _inference(layer, data)
 
     def training() -> Any:
-        y, end, pullback = layer.vjp(data.x, state, data.lengths)
+        y, end, pullback = layer.vjp(data.x, state, data.lengths, checkpoint=checkpoint)
         return y, end, pullback(data.dy)
 
     def results(result: Any) -> Any:
@@ -121,7 +130,7 @@ def _stream(case: Case, data: Data) -> Program:
     )
 
 
-def _model(case: Case, data: Data) -> Program:
+def _model(case: Case, data: Data, checkpoint: bool) -> Program:
     assert case.mode == TRAINING
     model = rnnfast.Sequential(
         _recurrent(case, data), rnnfast.Dense(case.H, CLASSES, dtype=case.dtype)
@@ -131,7 +140,7 @@ def _model(case: Case, data: Data) -> Program:
     state = (_state(data), None)
 
     def training() -> tuple[float, float]:
-        logits, _, pullback = model.vjp(data.x, state)
+        logits, _, pullback = model.vjp(data.x, state, checkpoint=checkpoint)
         loss, dlogits = rnnfast.losses.cross_entropy(logits, data.target)
         _, _, grads = pullback(dlogits, skip=("x",))
         norm = rnnfast.optim.clip_by_norm(grads, MAX_NORM)

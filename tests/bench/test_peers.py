@@ -1,0 +1,146 @@
+"""Every program computes the same thing, and a program that does not is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rnnfast
+from rnnfast.bench import rows
+from rnnfast.bench.agree import disagreement, expected, rms_errors, second_results, tolerance
+from rnnfast.bench.cases import FORWARD, HEADLINE, MODES, TRAINING, Case
+from rnnfast.bench.peers import PROGRAMS, Program, Unavailable, build
+from rnnfast.bench.rows import FAILED, measure, prepare
+from rnnfast.reference import CELLS
+
+THREADS = 2
+SIZES = (4, 3, 5, 6)
+
+TINY = [
+    *(Case(kind, mode, cell, *SIZES) for kind in ("grid", "ragged")
+      for mode in MODES for cell in HEADLINE),
+    *(Case("layers", mode, cell, *SIZES, layers=2, directions=2)
+      for mode in MODES for cell in HEADLINE),
+    *(Case("float64", mode, "lstm", *SIZES, dtype="float64") for mode in MODES),
+    *(Case("stream", FORWARD, cell, 1, 2, 5, 6) for cell in HEADLINE),
+    *(Case("variants", mode, cell, *SIZES) for mode in MODES
+      for cell in CELLS if cell not in HEADLINE),
+    Case("model", TRAINING, "lstm", *SIZES),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    with rnnfast.threads(rnnfast.num_threads()):
+        yield
+
+
+def made(name: str, case: Case) -> Program:
+    """The program, or a skip where its package is not installed."""
+    try:
+        return build(name, case, case.data(), THREADS)
+    except Unavailable as reason:
+        if "not installed" in str(reason):
+            pytest.skip(f"oracle: {reason}")
+        raise
+
+
+def can(name: str, case: Case) -> bool:
+    """Whether a program has such a case."""
+    if name == "frozen":
+        return case.mode == FORWARD and case.kind != "stream"
+    if name == "checkpoint":
+        return case.mode == TRAINING
+    if name == "torch":
+        return case.cell in (*HEADLINE, "rnn_relu")
+    if name == "onnxruntime":
+        return case.mode == FORWARD
+    if name == "jax":
+        return case.kind != "model" and case.cell not in ("lstm_peephole", "gru_before")
+    return True
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("case", TINY, ids=lambda case: case.id)
+def test_agrees(name: str, case: Case) -> None:
+    if not can(name, case):
+        with pytest.raises(Unavailable, match=r"\w"):
+            made(name, case)
+        return
+    program = made(name, case)
+    if name == "onnxruntime" and case.dtype == "float64":
+        with pytest.raises(Exception, match="does not support double"):
+            program.call()
+        return
+    want = expected(case, case.data(), THREADS)
+    assert disagreement(second_results(program), want, tolerance(case)) is None
+
+
+@pytest.mark.parametrize("name", ["y", "a_T", "c_T", "dx", "da0", "dc0", "dweight_hh_l0"])
+def test_an_error_in_any_result_is_found(name: str) -> None:
+    case = Case("grid", TRAINING, "lstm", *SIZES)
+    want = expected(case, case.data(), THREADS)
+    wrong = {key: value.copy() for key, value in want.items()}
+    assert disagreement(wrong, want, tolerance(case)) is None
+    wrong[name].flat[-1] += 2 * tolerance(case) * np.abs(want[name]).max()
+    assert str(disagreement(wrong, want, tolerance(case))).startswith(f"{name} is off by")
+    wrong[name].flat[-1] = np.nan
+    assert str(disagreement(wrong, want, tolerance(case))).startswith(f"{name} is off by")
+    del wrong[name]
+    assert disagreement(wrong, want, tolerance(case)) is not None
+
+
+def test_a_model_that_does_not_learn_is_found() -> None:
+    case = Case("model", TRAINING, "lstm", *SIZES)
+    program = build("rnnfast", case, case.data(), THREADS)
+    first = program.results(program.call())
+    want = expected(case, case.data(), THREADS)
+    assert str(disagreement(first, want, tolerance(case))).startswith("loss is off by")
+
+
+def test_a_stream_that_does_not_move_on_is_found() -> None:
+    case = Case("stream", FORWARD, "lstm", 1, 2, 5, 6)
+    program = build("rnnfast", case, case.data(), THREADS)
+    first = program.results(program.call())
+    want = expected(case, case.data(), THREADS)
+    assert str(disagreement(first, want, tolerance(case))).startswith("y is off by")
+
+
+def test_a_wrong_program_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case("grid", FORWARD, "lstm", *SIZES)
+
+    def broken(name: str, case: Case, *rest: object) -> Program:
+        if name == "torch":
+            raise ValueError("no\nluck")
+        if name == "jax":
+            raise Unavailable("jax is not installed")
+        program = build("numpy", case, case.data(), THREADS)
+        scale = 1.0 if name == "numpy" else 1.01
+        return replace(
+            program, results=lambda r: {k: scale * v for k, v in program.results(r).items()}
+        )
+
+    monkeypatch.setattr(rows, "build", broken)
+    ready, absent = prepare(case, THREADS, ["rnnfast", "torch", "jax", "numpy"])
+    assert list(ready) == ["numpy"]
+    assert absent["rnnfast"].startswith(f"{FAILED}y is off by 0.0")
+    assert absent["torch"] == f"{FAILED}ValueError: no"
+    assert absent["jax"] == "jax is not installed"
+
+
+def test_measure() -> None:
+    case = Case("grid", FORWARD, "lstm", *SIZES)
+    row = measure(case, threads=THREADS, budget=0.05, programs=["rnnfast", "frozen", "numpy"])
+    assert set(row.timings) == {"rnnfast", "frozen", "numpy"}
+    assert not row.absent
+    assert all(timing.median > 0 for timing in row.timings.values())
+
+
+def test_rms_errors() -> None:
+    want = {"y": np.array([3.0, 4.0]), "dx": np.array([2.0]), "dW": np.array([[1.0, -1.0]])}
+    got = {"y": np.array([3.0, 5.0]), "dx": np.array([2.2]), "dW": np.array([[1.2, -1.0]])}
+    y, gradients = rms_errors(got, want)
+    assert y == pytest.approx(np.sqrt(1 / 25))
+    assert gradients == pytest.approx(np.sqrt((0.01 + 0.02) / 2))

@@ -1,0 +1,176 @@
+"""Timing, ratios, means, floors and tables, on numbers that are known."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rnnfast.bench import cli
+from rnnfast.bench.cases import CASES, FORWARD, TRAINING, Case
+from rnnfast.bench.floor import Level, Machine, floor, probe
+from rnnfast.bench.report import Setting, markdown, to_json
+from rnnfast.bench.rows import FAILED, Row, geomean, measure_all
+from rnnfast.bench.timing import Timing, combine, compare, summary
+from rnnfast.reference import CELLS
+
+CASE = Case("grid", FORWARD, "lstm", 100, 8, 32, 32)
+MACHINE = Machine(
+    threads=2,
+    peak={"float32": 1e11, "float64": 5e10},
+    levels=(Level("L1", 32e3, 2e11), Level("L2", 1e6, 1e11), Level("memory", 2.0**63, 1e10)),
+    chain={"float32": {"lstm": 5e-8}},
+)
+SETTING = Setting("command", "cpu", "avx2", 2, 1, 0.5, {"rnnfast": "0"}, MACHINE)
+
+
+def row(case: Case = CASE, floor: float | None = None, **microseconds: float) -> Row:
+    """A row with these medians."""
+    timings = {name: Timing(us * 1e-6, 0.02, 10) for name, us in microseconds.items()}
+    return Row(case, timings, {}, floor)
+
+
+def test_summary() -> None:
+    timing = summary([1.0, 2.0, 3.0, 4.0, 10.0], 50)
+    assert timing == Timing(3.0, pytest.approx((4 - 2) / 2 / 3), 50)
+    assert summary([2.0], 1) == Timing(2.0, 0.0, 1)
+
+
+def test_combine_takes_the_median_run() -> None:
+    runs = [Timing(5.0, 0.1, 10), Timing(1.0, 0.3, 20), Timing(2.0, 0.2, 30)]
+    assert combine(runs) == Timing(2.0, 0.2, 60)
+
+
+def sleeper(name: str, order: list[str]) -> Callable[[], None]:
+    def call() -> None:
+        order.append(name)
+        time.sleep(0.012)
+
+    return call
+
+
+def test_programs_take_turns_in_rotating_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnfast.bench.timing.ROUNDS", (3, 3))
+    order: list[str] = []
+    timings = compare({name: sleeper(name, order) for name in "abc"}, budget=1.0)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"  # the first to see how long they take
+    assert {name: timing.calls for name, timing in timings.items()} == {"a": 3, "b": 3, "c": 3}
+    assert all(timing.median >= 0.012 for timing in timings.values())
+
+
+def test_a_call_longer_than_the_budget_is_timed_once() -> None:
+    order: list[str] = []
+    timings = compare({"slow": sleeper("slow", order), "fast": lambda: None}, budget=0.01)
+    assert timings["slow"].calls == 1
+    assert timings["fast"].calls > 100
+
+
+def test_ratios() -> None:
+    r = row(rnnfast=10, frozen=8, torch=50, onnxruntime=20, jax=30, numpy=1)
+    assert r.best_peer == "onnxruntime"  # NumPy is no peer
+    assert r.ratio() == pytest.approx(2)
+    assert r.ratio("torch") == pytest.approx(5)
+    assert r.ratio("torch", "frozen") == pytest.approx(6.25)
+    assert r.gflops() == pytest.approx(CASE.operations / 1e-5 / 1e9)
+    assert r.share() is None
+    assert row(floor=5e-6, rnnfast=10).share() == pytest.approx(0.5)
+    assert row(rnnfast=10).ratio() is None
+    assert row(torch=10).ratio() is None
+
+
+def test_geomean() -> None:
+    rows = [row(rnnfast=1, torch=2), row(rnnfast=1, torch=8), row(rnnfast=1)]
+    assert geomean(rows) == pytest.approx(4)
+    assert geomean(rows, "torch") == pytest.approx(4)
+    assert geomean(rows, "jax") is None
+
+
+def test_floor_of_arithmetic() -> None:
+    case = Case("grid", TRAINING, "lstm", 50, 512, 512, 512)
+    assert floor(case, MACHINE) == pytest.approx(case.operations / 2e11)
+
+
+def test_floor_of_the_chain() -> None:
+    case = Case("grid", FORWARD, "lstm", 1000, 1, 8, 8)
+    assert floor(case, MACHINE) == pytest.approx(1000 * 5e-8)
+    assert floor(replace(case, T=7), MACHINE) == pytest.approx(7 * 5e-8)
+
+
+def test_floor_of_bytes() -> None:
+    case = Case("grid", FORWARD, "lstm", 100, 1, 256, 256)
+    weights = 4 * 256 * 256 * 4 / 2  # half of W_aa, which fits L2
+    activations = 100 * 512 * 4 / 2  # and half of x and a, too
+    assert floor(case, MACHINE) == pytest.approx((100 * weights + activations) / 1e11)
+    large = replace(case, I=2048, H=2048)
+    weights, activations = 4 * 2048 * 2048 * 4 / 2, 100 * 4096 * 4 / 2
+    assert floor(large, MACHINE) == pytest.approx(100 * weights / 1e10 + activations / 1e11)
+
+
+def test_probe_knows_every_cell_and_level() -> None:
+    machine = probe(2)
+    for dtype in ("float32", "float64"):
+        assert set(machine.chain[dtype]) == set(CELLS)
+        assert min(machine.chain[dtype].values()) > 1e-10  # no step in a third of a cycle
+        assert machine.peak[dtype] > 1e8
+    assert [level.name for level in machine.levels] == ["L1", "L2", "L3", "memory"]
+    capacities = [level.capacity for level in machine.levels]
+    assert capacities == sorted(capacities)
+    assert capacities[-1] > 1e15
+
+
+def test_report_shows_losing_rows_and_reasons() -> None:
+    losing = replace(row(rnnfast=30, torch=20, floor=3e-6), absent={"jax": "jax is not installed"})
+    failing = replace(row(torch=20), absent={"rnnfast": f"{FAILED}y is off by 1"})
+    text = markdown([losing, failing], SETTING)
+    assert "0.67" in text
+    assert "10%" in text  # of the floor
+    assert "jax: jax is not installed" in text
+    assert f"rnnfast: {FAILED}y is off by 1" in text
+    assert text.count("| lstm | 100 |") == 2
+    assert failing.wrong == ("rnnfast",)
+    assert losing.wrong == ()
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert all(len({len(line) for line in table}) == 1 for table in tables)
+
+
+def test_json_has_everything() -> None:
+    found = json.loads(to_json([row(rnnfast=10, torch=20, floor=1e-6)], SETTING))
+    (one,) = found["rows"]
+    assert one["id"] == CASE.id
+    assert one["timings"]["torch"]["median"] == pytest.approx(2e-5)
+    assert one["ratio_to_torch"]["rnnfast"] == pytest.approx(2)
+    assert one["operations"] == CASE.operations
+    assert found["setting"]["machine"]["chain"] == {"float32": {"lstm": 5e-8}}
+
+
+def test_runs_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([30, 10, 20])
+
+    def measured(case: Case, **options: Any) -> Row:
+        return row(case, rnnfast=next(times))
+
+    monkeypatch.setattr("rnnfast.bench.rows.measure", measured)
+    (found,) = measure_all([CASE], threads=1, budget=1, runs=3)
+    assert found.timings["rnnfast"].median == pytest.approx(2e-5)
+
+
+def command(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_options(parser)
+    return cli.run(parser.parse_args(arguments), CASES, "command")
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rows", "grid-lstm-100-1-32-32-*", "--programs", "rnnfast", "frozen"]
+    assert command([*arguments, "--budget", "0.02", "--out", str(tmp_path), "--threads", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "| lstm | 100 |" in printed
+    assert (tmp_path / "compare.md").read_text(encoding="utf-8") == printed
+    rows = json.loads((tmp_path / "compare.json").read_text())["rows"]
+    assert [r["mode"] for r in rows] == [FORWARD, TRAINING]
+    assert command(["--cells", "none"]) == 2
