@@ -82,6 +82,24 @@ def array(
     return value
 
 
+def float_array(name: str, value: Any) -> Array:
+    """Return `value`, an ndarray of one of the dtypes of parameters."""
+    expected = " or ".join(DTYPES)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected an ndarray of {expected}")
+    if value.dtype.name not in DTYPES or not value.dtype.isnative:
+        raise TypeError(f"{name} has dtype {value.dtype}, expected {expected} in native byte order")
+    return value
+
+
+def writeable(name: str, value: Array) -> None:
+    """Require that `value` can be written, which parameters of a frozen layer can not."""
+    if not value.flags.writeable:
+        raise ValueError(
+            f"{name} is read-only, expected a writeable array: if its layer is frozen, unfreeze it"
+        )
+
+
 def same_keys(name: str, values: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Require that the mapping `values` has the keys of `expected`, in any order."""
     if not isinstance(values, Mapping):
@@ -100,7 +118,6 @@ def copy_into(name: str, targets: Mapping[str, Array], values: Mapping[str, Any]
     same_keys(name, values, targets)
     for key, target in targets.items():
         array(f"{name}[{key!r}]", values[key], target.dtype, target.shape)
-        if not target.flags.writeable:
-            raise ValueError(f"{key} is read-only, expected a writeable array: unfreeze() first")
+        writeable(key, target)
     for key, target in targets.items():
         target[...] = values[key]

@@ -177,10 +177,8 @@ def forget_bias(lstm: LSTM, value: float = 1.0) -> None:
 
 
 def _check_parameter(name: str, p: Array) -> None:
-    if not isinstance(p, np.ndarray):
-        raise TypeError(f"{name} is a {type(p).__name__}, expected an ndarray to write into")
-    if p.dtype.kind != "f":
-        raise TypeError(f"{name} has dtype {p.dtype}, expected float32 or float64")
+    _check.float_array(name, p)
+    _check.writeable(name, p)
 
 
 def _block_shape(W: Array, blocks: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import ZipFile
 
 import numpy as np
@@ -151,41 +151,43 @@ def _path(path: str | os.PathLike[str]) -> tuple[Path, bool]:
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], str | None]:
     """Return the arrays of a file, and the configuration of its layer if it has one."""
     path, safetensors = _path(path)
-    with open(path, "rb"):  # a missing or unreadable file is no damaged file
-        pass
-    return _read_safetensors(path) if safetensors else _read_npz(path)
+    read = _read_safetensors if safetensors else _read_npz
+    with open(path, "rb") as file:  # a file that is missing is not a damaged one
+        try:
+            return read(file)
+        except (ImportError, MemoryError):
+            raise
+        # zipfile, zlib, NumPy and safetensors raise whatever they meet in a damaged file.
+        except Exception as error:
+            raise ValueError(
+                f"{path} is not a whole {path.suffix} file of arrays: {error}"
+            ) from error
 
 
 def _write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     # Not np.savez: an array named "file" or "allow_pickle" would be taken for its argument.
     with ZipFile(path, "w") as archive:
         for name, value in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, value, allow_pickle=False)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, value, allow_pickle=False)
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Array], str | None]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it is not an archive of arrays")
-            arrays = {name: file[name] for name in file.files}
-    # zipfile, zlib and NumPy raise whatever they meet in a damaged file.
-    except Exception as error:
-        raise ValueError(f"{path} is not a whole .npz file of arrays: {error}") from error
+def _read_npz(file: BinaryIO) -> tuple[dict[str, Array], str | None]:
+    with ZipFile(file) as archive:
+        arrays = {}
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+                arrays[name.removesuffix(".npy")] = array
     config = arrays.pop(_CONFIG, None)
     return arrays, None if config is None else str(config)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Array], str | None]:
+def _read_safetensors(file: BinaryIO) -> tuple[dict[str, Array], str | None]:
     safetensors, _ = _safetensors()
-    try:
-        with safetensors.safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except (safetensors.SafetensorError, TypeError) as error:  # TypeError: no such NumPy dtype
-        raise ValueError(f"{path} is not a whole .safetensors file of arrays: {error}") from error
-    return arrays, metadata.get(_CONFIG)
+    with safetensors.safe_open(file.name, "np") as opened:
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return arrays, (opened.metadata() or {}).get(_CONFIG)
 
 
 def _safetensors() -> tuple[Any, Any]:

@@ -172,12 +172,7 @@ class _Steps:
         batch_first: bool,
         name: str = "logits",
     ) -> None:
-        if not isinstance(logits, np.ndarray):
-            raise TypeError(f"{name} is a {type(logits).__name__}, expected an ndarray")
-        if logits.dtype.name not in _check.DTYPES or not logits.dtype.isnative:
-            raise TypeError(
-                f"{name} has dtype {logits.dtype}, expected {' or '.join(_check.DTYPES)}"
-            )
+        _check.float_array(name, logits)
         if logits.ndim not in (2, 3) or logits.shape[-1] == 0:
             axes = "(B, T, O)" if batch_first else "(T, B, O)"
             raise ValueError(

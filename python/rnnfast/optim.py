@@ -32,8 +32,7 @@ class Optimizer(ABC):
         if not isinstance(params, Mapping):
             raise TypeError(f"params is a {type(params).__name__}, expected a mapping of arrays")
         for name, p in params.items():
-            dtype = np.dtype("float64" if getattr(p, "dtype", None) == "float64" else "float32")
-            _check.array(f"params[{name!r}]", p, dtype, None)
+            _check.float_array(f"params[{name!r}]", p)
         self.params = MappingProxyType(dict(params))
         self.lr = _check.real("lr", lr, 0.0, math.inf, "(0, inf)")
         self.weight_decay = _check.real("weight_decay", weight_decay, 0.0, math.inf, "[0, inf)")
@@ -55,10 +54,7 @@ class Optimizer(ABC):
         _check.same_keys("grads", grads, self.params)
         for name, p in self.params.items():
             _check.array(f"grads[{name!r}]", grads[name], p.dtype, p.shape)
-            if not p.flags.writeable:
-                raise ValueError(
-                    f"params[{name!r}] is read-only, expected a writeable array: unfreeze() first"
-                )
+            _check.writeable(f"params[{name!r}]", p)
         self._step(list(self.params.values()), [grads[name] for name in self.params])
 
     @abstractmethod
@@ -244,6 +240,9 @@ def clip_by_norm(grads: Mapping[str, Array], max_norm: float) -> float:
     if not isinstance(grads, Mapping):
         raise TypeError(f"grads is a {type(grads).__name__}, expected a mapping of arrays")
     max_norm = _check.real("max_norm", max_norm, 0.0, math.inf, "(0, inf)")
+    for name, grad in grads.items():
+        _check.float_array(f"grads[{name!r}]", grad)
+        _check.writeable(f"grads[{name!r}]", grad)
     arrays = list(grads.values())
     norm: float = _rnnfast.norm(arrays)
     if max_norm < norm < math.inf:

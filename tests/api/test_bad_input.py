@@ -18,35 +18,50 @@ CONSTRUCTORS: list[Case] = [
     (lambda: LSTM(-1, 4), ValueError, r"input_size is -1, expected an integer >= 0"),
     (lambda: LSTM(3, 0), ValueError, r"hidden_size is 0, expected an integer >= 1"),
     (lambda: LSTM(3, -2), ValueError, r"hidden_size is -2, expected an integer >= 1"),
-    (lambda: LSTM(3, 4.0), TypeError, r"hidden_size is 4.0, expected an integer >= 1"),  # type: ignore[arg-type]
+    (lambda: LSTM(3, 4.0), TypeError, r"hidden_size is 4.0, expected an integer >= 1"),
     (lambda: LSTM(3, True), TypeError, r"hidden_size is True, expected an integer >= 1"),
-    (lambda: LSTM("3", 4), TypeError, r"input_size is '3', expected an integer >= 0"),  # type: ignore[arg-type]
+    (lambda: LSTM("3", 4), TypeError, r"input_size is '3', expected an integer >= 0"),
     (lambda: LSTM(3, 4, 0), ValueError, r"num_layers is 0, expected an integer >= 1"),
     (lambda: LSTM(3, 4, dropout=1.0), ValueError, r"dropout is 1.0, expected a number in \[0, 1\)"),
     (lambda: LSTM(3, 4, dropout=-0.1), ValueError, r"dropout is -0.1, expected a number in \[0, 1"),
     (lambda: LSTM(3, 4, dropout=float("nan")), ValueError, r"dropout is nan, expected a number in"),
-    (lambda: LSTM(3, 4, dropout="no"), TypeError, r"dropout is 'no', expected a number in \[0, 1"),  # type: ignore[arg-type]
+    (lambda: LSTM(3, 4, dropout="no"), TypeError, r"dropout is 'no', expected a number in \[0, 1"),
     (lambda: LSTM(3, 4, dtype="float16"), TypeError, r"dtype is 'float16', expected float32 or f"),
-    (lambda: LSTM(3, 4, dtype="int32"), TypeError, r"dtype is 'int32', expected float32 or float64"),
+    (
+        lambda: LSTM(3, 4, dtype="int32"), TypeError,
+        r"dtype is 'int32', expected float32 or float64",
+    ),
     (lambda: LSTM(3, 4, dtype=">f4"), TypeError, r"dtype is '>f4', expected float32 or float64 in"),
     (lambda: LSTM(3, 4, dtype="fast"), TypeError, r"dtype is 'fast', expected float32 or float64"),
-    (lambda: LSTM(3, 4, rng=1.5), TypeError, r"rng, .*is 1.5, expected an integer >= 0"),  # type: ignore[arg-type]
+    (lambda: LSTM(3, 4, rng=1.5), TypeError, r"rng, .*is 1.5, expected an integer >= 0"),
     (lambda: LSTM(3, 4, rng=-1), ValueError, r"rng, .*is -1, expected an integer >= 0"),
-    (lambda: RNN(3, 4, activation="gelu"), ValueError, r"activation is 'gelu', expected one of tanh"),
-    (lambda: RNN(3, 4, activation=np.tanh), TypeError, r"activation is .*, expected one of tanh, r"),  # type: ignore[arg-type]
+    (
+        lambda: RNN(3, 4, activation="gelu"), ValueError,
+        r"activation is 'gelu', expected one of tanh",
+    ),
+    (
+        lambda: RNN(3, 4, activation=np.tanh), TypeError,
+        r"activation is .*, expected one of tanh, r",
+    ),
     (lambda: rnnfast.GRU(3, 4, reset="never"), ValueError, r"reset is 'never', expected one of a"),
     (lambda: Recurrent("cwrnn", 3, 4), ValueError, r"cell is 'cwrnn', expected one of rnn_tanh, "),
-    (lambda: LSTM(3, 4, clip=1.0), TypeError, r"unexpected keyword argument 'clip'"),  # type: ignore[call-arg]
+    (lambda: LSTM(3, 4, clip=1.0), TypeError, r"unexpected keyword argument 'clip'"),
     (lambda: Dense(-1, 2), ValueError, r"input_size is -1, expected an integer >= 0"),
     (lambda: Dense(3, 0), ValueError, r"output_size is 0, expected an integer >= 1"),
-    (lambda: Dense(3, 2, activation="gelu"), ValueError, r"activation is 'gelu', expected one of i"),
+    (
+        lambda: Dense(3, 2, activation="gelu"), ValueError,
+        r"activation is 'gelu', expected one of i",
+    ),
     (lambda: Dense(3, 2, dtype="c8"), TypeError, r"dtype is 'c8', expected float32 or float64"),
     (lambda: Embedding(0, 3), ValueError, r"num_embeddings is 0, expected an integer >= 1"),
     (lambda: Embedding(5, 0), ValueError, r"embedding_dim is 0, expected an integer >= 1"),
     (lambda: Dropout(1), ValueError, r"p is 1.0, expected a number in \[0, 1\)"),
-    (lambda: Dropout(dtype="float16"), TypeError, r"dtype is 'float16', expected float32 or float64"),
+    (
+        lambda: Dropout(dtype="float16"), TypeError,
+        r"dtype is 'float16', expected float32 or float64",
+    ),
     (lambda: Sequential(), ValueError, r"layers is empty, expected at least one layer"),
-    (lambda: Sequential(np.tanh), TypeError, r"layers\[0\] is a ufunc, expected a Layer"),  # type: ignore[arg-type]
+    (lambda: Sequential(np.tanh), TypeError, r"layers\[0\] is a ufunc, expected a Layer"),
     (
         lambda: Sequential(LSTM(3, 4), Dense(5, 2)),
         ValueError, r"layers\[1\] = Dense\(5, 2\) has input_size 5, expected 4",
@@ -88,8 +103,14 @@ stateless = Sequential(dense, Dropout())
 many = x(4, B, H)
 
 CALLS: list[Case] = [
-    (lambda: lstm(x(T, B, 2)), ValueError, r"x has shape \(5, 4, 2\), expected \(T, B, I\) or \(T, I\) with I = 3"),
-    (lambda: gru(x(B, T, 2)), ValueError, r"x has shape \(4, 5, 2\), expected \(B, T, I\) or \(T, I\)"),
+    (
+        lambda: lstm(x(T, B, 2)), ValueError,
+        r"x has shape \(5, 4, 2\), expected \(T, B, I\) or \(T, I\) with I = 3",
+    ),
+    (
+        lambda: gru(x(B, T, 2)), ValueError,
+        r"x has shape \(4, 5, 2\), expected \(B, T, I\) or \(T, I\)",
+    ),
     (lambda: lstm(x(I)), ValueError, r"x has shape \(3,\), expected \(T, B, I\)"),
     (lambda: lstm(x(2, T, B, I)), ValueError, r"x has shape \(2, 5, 4, 3\), expected \(T, B, I\)"),
     (lambda: lstm(x().astype("float64")), TypeError, r"x has dtype float64, expected float32"),
@@ -99,42 +120,117 @@ CALLS: list[Case] = [
     (lambda: lstm(x().astype(object)), TypeError, r"x has dtype object, expected float32"),
     (lambda: lstm(x().astype(complex)), TypeError, r"x has dtype complex128, expected float32"),
     (lambda: lstm(x().tolist()), TypeError, r"x is a list, expected a float32 ndarray"),
-    (lambda: lstm(None), TypeError, r"x is a NoneType, expected a float32 ndarray"),  # type: ignore[arg-type]
+    (lambda: lstm(None), TypeError, r"x is a NoneType, expected a float32 ndarray"),
     (lambda: lstm(x(), many), TypeError, r"state is a ndarray, expected a tuple of 2"),
     (lambda: lstm(x(), (many,)), ValueError, r"state has 1 parts, expected 2"),
-    (lambda: lstm(x(), (many, many[1:])), ValueError, r"state\[1\] has shape \(3, 4, 6\), expected \(4, 4, 6\)"),
-    (lambda: lstm(x(), (many, many.astype(float))), TypeError, r"state\[1\] has dtype float64, expected float32"),
-    (lambda: lstm(x(), (many.tolist(), None)), TypeError, r"state\[0\] is a list, expected a float32"),
-    (lambda: gru(x(B, T, I), (x(1, B, H), None)), TypeError, r"state is a tuple, expected a float32 ndarray"),
-    (lambda: gru(x(B, T, I), x(1, T, H)), ValueError, r"state has shape \(1, 5, 6\), expected \(1, 4, 6\)"),
-    (lambda: gru(x(T, I), x(1, 1, H)), ValueError, r"state has shape \(1, 1, 6\), expected \(1, 6\)"),
+    (
+        lambda: lstm(x(), (many, many[1:])), ValueError,
+        r"state\[1\] has shape \(3, 4, 6\), expected \(4, 4, 6\)",
+    ),
+    (
+        lambda: lstm(x(), (many, many.astype(float))), TypeError,
+        r"state\[1\] has dtype float64, expected float32",
+    ),
+    (
+        lambda: lstm(x(), (many.tolist(), None)), TypeError,
+        r"state\[0\] is a list, expected a float32",
+    ),
+    (
+        lambda: gru(x(B, T, I), (x(1, B, H), None)), TypeError,
+        r"state is a tuple, expected a float32 ndarray",
+    ),
+    (
+        lambda: gru(x(B, T, I), x(1, T, H)), ValueError,
+        r"state has shape \(1, 5, 6\), expected \(1, 4, 6\)",
+    ),
+    (
+        lambda: gru(x(T, I), x(1, 1, H)), ValueError,
+        r"state has shape \(1, 1, 6\), expected \(1, 6\)",
+    ),
     (lambda: lstm(x(), None, [5, 5, 5]), ValueError, r"lengths has 3 entries, expected B = 4"),
-    (lambda: lstm(x(), None, [5, 5, 5, 6]), ValueError, r"lengths\[3\] is 6, expected 0 <= length <= T = 5"),
-    (lambda: lstm(x(), None, [5, 5, 5, -1]), ValueError, r"lengths\[3\] is -1, expected 0 <= length"),
-    (lambda: lstm(x(), None, [1, 2, 3, 4.0]), TypeError, r"lengths\[3\] is a float, expected an integer"),  # type: ignore[list-item]
-    (lambda: lstm(x(), None, np.ones(B, bool)), TypeError, r"lengths has dtype bool, expected integers"),  # type: ignore[arg-type]
-    (lambda: lstm(x(), None, [True] * B), TypeError, r"lengths\[0\] is a bool, expected an integer"),
-    (lambda: lstm(x(), None, np.ones(B)), TypeError, r"lengths has dtype float64, expected integers"),  # type: ignore[arg-type]
-    (lambda: lstm(x(), None, 3), TypeError, r"lengths is a int, expected a list or array"),  # type: ignore[arg-type]
-    (lambda: lstm(x(T, I), None, [5]), ValueError, r"lengths is not allowed with an x of shape \(T, I\)"),
-    (lambda: dense(x(T, B, 2)), ValueError, r"x has shape \(5, 4, 2\), expected \(..., H\) with H = 3"),
+    (
+        lambda: lstm(x(), None, [5, 5, 5, 6]), ValueError,
+        r"lengths\[3\] is 6, expected 0 <= length <= T = 5",
+    ),
+    (
+        lambda: lstm(x(), None, [5, 5, 5, -1]), ValueError,
+        r"lengths\[3\] is -1, expected 0 <= length",
+    ),
+    (
+        lambda: lstm(x(), None, [1, 2, 3, 4.0]), TypeError,
+        r"lengths\[3\] is a float, expected an integer",
+    ),
+    (
+        lambda: lstm(x(), None, np.ones(B, bool)), TypeError,
+        r"lengths has dtype bool, expected integers",
+    ),
+    (
+        lambda: lstm(x(), None, [True] * B), TypeError,
+        r"lengths\[0\] is a bool, expected an integer",
+    ),
+    (
+        lambda: lstm(x(), None, np.ones(B)), TypeError,
+        r"lengths has dtype float64, expected integers",
+    ),
+    (lambda: lstm(x(), None, 3), TypeError, r"lengths is a int, expected a list or array"),
+    (
+        lambda: lstm(x(T, I), None, [5]), ValueError,
+        r"lengths is not allowed with an x of shape \(T, I\)",
+    ),
+    (
+        lambda: dense(x(T, B, 2)), ValueError,
+        r"x has shape \(5, 4, 2\), expected \(..., H\) with H = 3",
+    ),
     (lambda: dense(x().astype(float)), TypeError, r"x has dtype float64, expected float32"),
     (lambda: dense(x()[0, 0, 0]), TypeError, r"x is a float32, expected a float32 ndarray"),
     (lambda: dense(x(), x()), TypeError, r"state is a ndarray, expected None: there is no state"),
-    (lambda: dense(x(B, I), lengths=[1] * B), ValueError, r"lengths is not allowed with the leading axes \(4,\), expected \(T, B\)"),
-    (lambda: dense(x(), lengths=[1, 2]), ValueError, r"lengths has shape \(2,\), expected \(B,\) = \(4,\)"),
-    (lambda: dense(x(), lengths=[0, 1, 2, 6]), ValueError, r"lengths contains 6, expected 0 <= length <= T = 5"),
-    (lambda: dense(x(), lengths=np.ones(B, bool)), TypeError, r"lengths has dtype bool, expected integers"),
-    (lambda: dense(x(), lengths=[True, 2, 2, 2]), TypeError, r"lengths\[0\] is True, expected an integer"),
-    (lambda: dense(x(), lengths=np.ones(B)), TypeError, r"lengths has dtype float64, expected integers"),  # type: ignore[arg-type]
-    (lambda: dense(x(), lengths="1234"), TypeError, r"lengths is a str, expected a list or array of int"),  # type: ignore[arg-type]
-    (lambda: dense(x(), return_sequence=False), ValueError, r"return_sequence is False, expected True: Dense has no"),
-    (lambda: stateless(x(), return_sequence=False), ValueError, r"return_sequence is False, expected True: no layer"),
+    (
+        lambda: dense(x(B, I), lengths=[1] * B), ValueError,
+        r"lengths is not allowed with the leading axes \(4,\), expected \(T, B\)",
+    ),
+    (
+        lambda: dense(x(), lengths=[1, 2]), ValueError,
+        r"lengths has shape \(2,\), expected \(B,\) = \(4,\)",
+    ),
+    (
+        lambda: dense(x(), lengths=[0, 1, 2, 6]), ValueError,
+        r"lengths contains 6, expected 0 <= length <= T = 5",
+    ),
+    (
+        lambda: dense(x(), lengths=np.ones(B, bool)), TypeError,
+        r"lengths has dtype bool, expected integers",
+    ),
+    (
+        lambda: dense(x(), lengths=[True, 2, 2, 2]), TypeError,
+        r"lengths\[0\] is True, expected an integer",
+    ),
+    (
+        lambda: dense(x(), lengths=np.ones(B)), TypeError,
+        r"lengths has dtype float64, expected integers",
+    ),
+    (
+        lambda: dense(x(), lengths="1234"), TypeError,
+        r"lengths is a str, expected a list or array of int",
+    ),
+    (
+        lambda: dense(x(), return_sequence=False), ValueError,
+        r"return_sequence is False, expected True: Dense has no",
+    ),
+    (
+        lambda: stateless(x(), return_sequence=False), ValueError,
+        r"return_sequence is False, expected True: no layer",
+    ),
     (lambda: embedding(x()), TypeError, r"x has dtype float32, expected integers"),
     (lambda: embedding(x().astype(bool)), TypeError, r"x has dtype bool, expected integers"),
-    (lambda: embedding([1, 2]), TypeError, r"x is a list, expected an ndarray of integers"),  # type: ignore[arg-type]
-    (lambda: embedding(np.array([[0, 7]])), ValueError, r"x contains the id 7, expected 0 <= id < num_embeddings = 7"),
-    (lambda: embedding(np.array([[-1]])), ValueError, r"x contains the id -1, expected 0 <= id < num_embeddings = 7"),
+    (lambda: embedding([1, 2]), TypeError, r"x is a list, expected an ndarray of integers"),
+    (
+        lambda: embedding(np.array([[0, 7]])), ValueError,
+        r"x contains the id 7, expected 0 <= id < num_embeddings = 7",
+    ),
+    (
+        lambda: embedding(np.array([[-1]])), ValueError,
+        r"x contains the id -1, expected 0 <= id < num_embeddings = 7",
+    ),
     (lambda: Dropout()(x().astype(int)), TypeError, r"x has dtype int64, expected float32"),
     (lambda: stateless(x(), (None,)), ValueError, r"state has 1 parts, expected 2"),
     (lambda: stateless(x(), x()), TypeError, r"state is a ndarray, expected a tuple of 2"),

@@ -79,7 +79,9 @@ def test_freeze_and_unfreeze(name: str) -> None:
         with pytest.raises(ValueError, match="read-only"):
             p[...] = 0.0
     if layer.params:
-        with pytest.raises(ValueError, match=r"read-only, expected a writeable array: unfreeze"):
+        with pytest.raises(
+            ValueError, match=r"read-only, expected a writeable array: .* unfreeze it"
+        ):
             layer.load(layer.params)
     layer.unfreeze()
     for p in layer.params.values():
@@ -200,7 +202,7 @@ def test_bad_protocol_arguments() -> None:
                 call()
         assert pullback(y)[0] is None or x.dtype == np.float32  # not used up by the errors
     lstm = rnnfast.LSTM(3, 4, 2, dropout=0.5)
-    with pytest.raises(TypeError, match="rng, unless None or a numpy.random.Generator, is 'now'"):
+    with pytest.raises(TypeError, match=r"rng, unless None or a numpy.random.Generator, is 'now'"):
         lstm.vjp(np.ones((T, B, 3), np.float32), rng="now")  # type: ignore[arg-type]
 
 

@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import rnnfast
-from layer_problems import MODES, STACKS, B, H, I, LayerProblem, T, make_layer_problem
-from layer_problems import reference_results
+from layer_problems import (
+    MODES,
+    STACKS,
+    B,
+    H,
+    I,
+    LayerProblem,
+    T,
+    make_layer_problem,
+    reference_results,
+)
 from problems import Array, assert_close, assert_same_bits, ragged
 from rnnfast.layers import Recurrent
 from rnnfast.reference import CELLS

@@ -111,7 +111,7 @@ def test_nested() -> None:
     lstm, dense = rnnfast.LSTM(3, 4, rng=1), rnnfast.Dense(4, 2, rng=2)
     flat = rnnfast.Sequential(lstm, dense)
     nested = rnnfast.Sequential(rnnfast.Sequential(lstm), dense)
-    assert list(nested.params)[0] == "0.0.weight_ih_l0"
+    assert next(iter(nested.params)) == "0.0.weight_ih_l0"
     x = np.ones((T, B, 3), np.float32)
     y, state, pullback = nested.vjp(x, return_sequence=False)
     want, end, pullback_flat = flat.vjp(x, return_sequence=False)

@@ -192,8 +192,7 @@ class SequentialStream(Stream[tuple[Any, ...]]):
 def check_out(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Require that `out` can take a result of this dtype and shape."""
     _check.array("out", out, dtype, shape)
-    if not out.flags.writeable:
-        raise ValueError("out is read-only, expected a writeable array")
+    _check.writeable("out", out)
 
 
 def _row(out: Any) -> Any:

@@ -1,0 +1,242 @@
+"""Losses: their values by the formulas, gradients by complex step, masks, stability, bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from layer_problems import B, T
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import Array, ragged
+from rnnfast import losses
+
+O = 3  # noqa: E741
+NAMES = ("cross_entropy", "cross_entropy of classes", "mse", "bce")
+every_loss = pytest.mark.parametrize("name", NAMES)
+
+
+def loss_of(name: str) -> Any:
+    return getattr(losses, name.removesuffix(" of classes"))
+
+
+def formula(name: str, z: Array, target: Array, weight: Array) -> Array:
+    """The loss (N, O) of logits (N, O), real or complex, for a target of probabilities."""
+    if name == "mse":
+        return weight * (z - target) ** 2
+    if name == "bce":
+        s = 1 / (1 + np.exp(-z))
+        return -weight * (target * np.log(s) + (1 - target) * np.log(1 - s))
+    return -weight * target * (z - np.log(np.exp(z).sum(axis=-1, keepdims=True)))
+
+
+def make(name: str, leading: tuple[int, ...], seed: int = 0) -> tuple[Array, Array, Array]:
+    """Logits, a target of the loss's kind, and the same as probabilities."""
+    rng = np.random.default_rng(seed)
+    logits, p = rng.standard_normal((*leading, O)), rng.random((*leading, O))
+    if name == "cross_entropy of classes":
+        classes = rng.integers(0, O, leading)
+        return logits, classes, np.eye(O)[classes]
+    return logits, p, p
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("leading", [(T, B), (B,)])
+@every_loss
+def test_value_and_gradient(
+    name: str, leading: tuple[int, ...], weighted: bool, reduction: str
+) -> None:
+    logits, target, p = make(name, leading)
+    weight = np.array([0.5, 2.0, 0.0]) if weighted else None
+    w = np.ones(O) if weight is None else weight
+    loss, d = loss_of(name)(logits, target, weight=weight, reduction=reduction)
+    divisor = B if reduction == "mean" else 1
+    assert isinstance(loss, float)
+    assert loss == pytest.approx(formula(name, logits, p, w).sum() / divisor, rel=1e-14)
+    want = np.empty(logits.shape)
+    for index in np.ndindex(logits.shape):
+        moved = logits.astype(complex)
+        moved[index] += 1e-30j
+        want[index] = formula(name, moved, p, w).sum().imag / 1e-30 / divisor
+    assert_allclose(d, want, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("how", ["lengths", "mask", "both"])
+@pytest.mark.parametrize("batch_first", [False, True])
+@every_loss
+def test_what_does_not_count(name: str, batch_first: bool, how: str) -> None:
+    """NaN in the logits and nonsense in the target where nothing counts."""
+    leading = (B, T) if batch_first else (T, B)
+    logits, target, _ = make(name, leading)
+    lengths = ragged(T, B)
+    inside = np.arange(T)[:, None] < lengths
+    keep = np.random.default_rng(3).random((T, B)) < 0.6
+    options: dict[str, Any] = {"batch_first": batch_first}
+    counts = np.ones((T, B), bool)
+    if how in ("lengths", "both"):
+        options["lengths"], counts = lengths.tolist(), counts & inside
+    if how in ("mask", "both"):
+        options["mask"], counts = keep.T if batch_first else keep, counts & keep
+    counts = counts.T if batch_first else counts
+    logits[~counts] = np.nan
+    target[~counts] = -100
+    loss, d = loss_of(name)(logits, target, **options)
+    rows, d_rows = loss_of(name)(logits[counts], target[counts], reduction="sum")
+    assert loss == pytest.approx(rows / B, rel=1e-15)
+    assert_allclose(d[counts], d_rows / B, rtol=1e-15)
+    assert not d[~counts].any()
+
+
+@every_loss
+def test_float32(name: str) -> None:
+    logits, target, _ = make(name, (T, B))
+    want, d_want = loss_of(name)(logits, target)
+    narrow = target if target.dtype.kind == "i" else target.astype(np.float32)
+    loss, d = loss_of(name)(logits.astype(np.float32), narrow)
+    eps = float(np.finfo(np.float32).eps)
+    assert d.dtype == np.float32
+    assert loss == pytest.approx(want, rel=4 * eps)
+    assert_allclose(d, d_want, rtol=0, atol=4 * eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_logits(dtype: str) -> None:
+    """Nothing overflows: warnings are errors here."""
+    logits = np.array([[1000.0, -1000.0, 0.0], [-1e30, 1e30, 0.0]], dtype)
+    loss, d = losses.cross_entropy(logits, np.array([1, 1]), reduction="sum")
+    assert loss == 2000.0
+    assert_array_equal(d, np.array([[1, -1, 0], [0, 0, 0]], dtype))
+    target = np.array([[0, 0, 1], [0, 1, 0]], dtype)
+    loss, d = losses.bce(logits, target, reduction="sum")
+    assert loss == pytest.approx(1000 + np.log(2) + np.log(2), rel=1e-6)
+    assert_array_equal(d, np.array([[1, 0, -0.5], [0, 0, 0.5]], dtype))
+    # A class that is ruled out.
+    logits = np.array([[-np.inf, 0.0, 0.0]], dtype)
+    loss, d = losses.cross_entropy(logits, np.array([[0, 0.5, 0.5]], dtype))
+    assert loss == pytest.approx(np.log(2), rel=1e-6)
+    assert_array_equal(d, np.zeros((1, 3), dtype))
+
+
+def test_sums_over_time_in_double() -> None:
+    y = np.full((1000, 1, 1000), 0.1, np.float32)
+    loss, _ = losses.mse(y, np.zeros_like(y))
+    assert loss == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-6)
+
+
+@every_loss
+def test_empty(name: str) -> None:
+    for leading in ((0, B), (T, 0), (0,)):
+        logits, target, _ = make(name, leading)
+        loss, d = loss_of(name)(logits, target)
+        assert loss == 0.0
+        assert d.shape == logits.shape
+    logits, target, _ = make(name, (T, B))
+    loss, d = loss_of(name)(logits, target, lengths=[0] * B)
+    assert loss == 0.0
+    assert not d.any()
+
+
+@every_loss
+def test_strided_and_unchanged(name: str) -> None:
+    logits, target, _ = make(name, (T, B))
+    want, d_want = loss_of(name)(logits, target)
+    turned = np.ascontiguousarray(logits.swapaxes(0, 1)).swapaxes(0, 1)
+    turned.flags.writeable = False
+    loss, d = loss_of(name)(turned, target[:, ::-1][:, ::-1])
+    assert loss == want
+    assert_array_equal(d, d_want)
+
+
+z, p, c = np.zeros((T, B, O)), np.full((T, B, O), 0.5), np.zeros((T, B), int)
+CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: losses.bce(z.tolist(), p), TypeError, "logits is a list, expected an ndarray"),
+    (lambda: losses.mse(z.tolist(), p), TypeError, "y is a list, expected an ndarray"),
+    (
+        lambda: losses.bce(z.astype("float16"), p), TypeError,
+        "logits has dtype float16, expected float32 or float64",
+    ),
+    (
+        lambda: losses.bce(z.astype(int), p), TypeError,
+        "logits has dtype int64, expected float32 or float64",
+    ),
+    (
+        lambda: losses.mse(z.astype(">f8"), p), TypeError,
+        "y has dtype >f8, expected float32 or float64",
+    ),
+    (
+        lambda: losses.bce(z[0, 0], p), ValueError,
+        r"logits has shape \(3,\), expected \(T, B, O\) or",
+    ),
+    (
+        lambda: losses.bce(z[None], p, batch_first=True), ValueError,
+        r"expected \(B, T, O\) or \(B, O\)",
+    ),
+    (
+        lambda: losses.mse(z[..., :0], p), ValueError,
+        r"y has shape \(5, 4, 0\), expected .* with O >= 1",
+    ),
+    (
+        lambda: losses.mse(z, p[1:]), ValueError,
+        r"target has shape \(4, 4, 3\), expected \(5, 4, 3\)",
+    ),
+    (lambda: losses.mse(z, p.astype("f")), TypeError, "target has dtype float32, expected float64"),
+    (lambda: losses.mse(z, p.tolist()), TypeError, "target is a list, expected a float64 ndarray"),
+    (lambda: losses.bce(z, p + 1), ValueError, "target contains 1.5, expected 0 <= target <= 1"),
+    (
+        lambda: losses.bce(z, p * np.nan), ValueError,
+        "target contains nan, expected 0 <= target <= 1",
+    ),
+    (
+        lambda: losses.cross_entropy(z, c[1:]), ValueError,
+        r"target has shape \(4, 4\), expected \(5, 4\)",
+    ),
+    (
+        lambda: losses.cross_entropy(z, c + 3), ValueError,
+        "target contains 3, expected 0 <= class < O = 3",
+    ),
+    (
+        lambda: losses.cross_entropy(z, c - 1), ValueError,
+        "target contains -1, expected 0 <= class < O = 3",
+    ),
+    (lambda: losses.cross_entropy(z, c == 0), TypeError, "target has dtype bool, expected float64"),
+    (lambda: losses.mse(z, p, mask=c), TypeError, "mask has dtype int64, expected bool"),
+    (
+        lambda: losses.mse(z, p, mask=c[0] == 0), ValueError,
+        r"mask has shape \(4,\), expected \(5, 4\)",
+    ),
+    (
+        lambda: losses.mse(z, p, lengths=[1] * 5), ValueError,
+        r"lengths has shape \(5,\), expected \(B,\) = \(4,\)",
+    ),
+    (
+        lambda: losses.mse(z, p, lengths=[9] * 4), ValueError,
+        "lengths contains 9, expected 0 <= length <= T = 5",
+    ),
+    (
+        lambda: losses.mse(z[0], p[0], lengths=[1] * 4), ValueError,
+        "lengths is not allowed with the leading",
+    ),
+    (
+        lambda: losses.mse(z, p, weight=z), ValueError,
+        r"weight has shape \(5, 4, 3\), expected \(O,\) = \(3,\)",
+    ),
+    (
+        lambda: losses.mse(z, p, weight=z[0, 0].astype("f")), TypeError,
+        "weight has dtype float32, expected float64",
+    ),
+    (lambda: losses.mse(z, p, weight=[1.0] * 3), TypeError, "weight is a list, expected a float64"),
+    (
+        lambda: losses.mse(z, p, reduction="none"), ValueError,
+        "reduction is 'none', expected one of mean, sum",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "words"), CASES)
+def test_bad_input(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        call()
+    assert not z.any()
+    assert not c.any()
