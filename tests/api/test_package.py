@@ -29,11 +29,11 @@ def run(*arguments: str) -> str:
 
 
 def test_imports_numpy_and_nothing_else() -> None:
-    code = "import sys, rnnfast; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    names = set(run("-c", code).split())
-    assert names - sys.stdlib_module_names - {"__main__", "__mp_main__"} >= {"numpy", "rnnfast"}
-    baseline = set(run("-c", code.replace(", rnnfast", ", numpy")).split())
-    assert names - baseline - set(sys.stdlib_module_names) == {"rnnfast"}
+    """Not even a slow module of the standard library: that is what keeps the import fast."""
+    code = "import sys, numpy; before = set(sys.modules); import rnnfast;"
+    new = run("-c", code + "print(*(set(sys.modules) - before))").split()
+    others = {name for name in new if name.partition(".")[0] not in ("rnnfast", "numpy")}
+    assert others <= {"__future__"}
 
 
 def test_lazy_modules() -> None:
@@ -44,15 +44,6 @@ def test_lazy_modules() -> None:
     assert {"io", "reference", "LSTM"} <= set(dir(rnnfast))
     with pytest.raises(AttributeError, match="module 'rnnfast' has no attribute 'torches'"):
         _ = rnnfast.torches
-
-
-@pytest.mark.timing
-def test_import_time() -> None:
-    code = (
-        "import time, numpy; start = time.perf_counter(); import rnnfast;"
-        "print(time.perf_counter() - start)"
-    )
-    assert min(float(run("-c", code)) for _ in range(5)) < 15e-3
 
 
 def public(module: ModuleType) -> dict[str, object]:

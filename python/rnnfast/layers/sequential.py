@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _check
 from .._check import RNG, Array, Lengths
-from .base import Backward, Gradients, Layer, check_parts
+from .base import Backward, Gradients, Layer, Pullback, check_parts
 from .stream import SequentialStream, Stream
 
 
@@ -77,7 +77,7 @@ class Sequential(Layer[tuple[Any, ...]]):
     def _run(
         self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
     ) -> tuple[Array, tuple[Any, ...]]:
-        finals = []
+        finals: list[Any] = []
         for layer, part, ends, sequence in self._plan(state, lengths, return_sequence):
             with self._note(len(finals)):
                 x, final = layer(x, part, ends, return_sequence=sequence)
@@ -94,7 +94,8 @@ class Sequential(Layer[tuple[Any, ...]]):
         checkpoint: bool,
     ) -> tuple[Array, tuple[Any, ...], Backward]:
         rng = None if rng is None else _check.generator(rng)  # one stream for all the masks
-        finals, pullbacks = [], []
+        finals: list[Any] = []
+        pullbacks: list[Pullback] = []
         for layer, part, ends, sequence in self._plan(state, lengths, return_sequence):
             with self._note(len(finals)):
                 x, final, pullback = layer.vjp(
