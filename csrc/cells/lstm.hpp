@@ -13,7 +13,7 @@ struct Lstm : CellOf<4> {
   static constexpr const char* name = peephole ? "lstm_peephole" : "lstm";
   static constexpr int states = 2;
   static constexpr int params = peephole ? 3 : 0;  // p_i p_f p_o
-  static constexpr int saved = 5;                  // i f g o tanh(c)
+  static constexpr int saved = 4;                  // i f g o
 
   template <int stage, class R, class S>
   [[gnu::always_inline]] static void forward(S& s) {
@@ -26,20 +26,19 @@ struct Lstm : CellOf<4> {
     auto i = sigmoid<R>(z_i), f = sigmoid<R>(z_f), g = tanh<R>(z_g);
     auto c = fma(f, c_prev, i * g);
     if constexpr (peephole) z_o = fma(s.param[2], c, z_o);
-    auto o = sigmoid<R>(z_o), tanh_c = tanh<R>(c);
-    s.next[0] = o * tanh_c;
+    auto o = sigmoid<R>(z_o);
+    s.next[0] = o * tanh<R>(c);
     s.next[1] = c;
     s.saved[0] = i;
     s.saved[1] = f;
     s.saved[2] = g;
     s.saved[3] = o;
-    s.saved[4] = tanh_c;
   }
 
   template <int stage, class R, class S>
   [[gnu::always_inline]] static void backward(S& s) {
-    auto i = s.saved[0], f = s.saved[1], g = s.saved[2], o = s.saved[3], tanh_c = s.saved[4];
-    auto c_prev = s.prev[1], da = s.dstate[0];
+    auto i = s.saved[0], f = s.saved[1], g = s.saved[2], o = s.saved[3];
+    auto c_prev = s.prev[1], tanh_c = tanh<R>(s.next[1]), da = s.dstate[0];
     auto one = splat<typename S::Vector>(R(1));
     auto dz_o = da * tanh_c * o * (one - o);                           // a = o tanh(c)
     auto dc = fma(da * o, one - tanh_c * tanh_c, s.dstate[1]);         // a = o tanh(c)

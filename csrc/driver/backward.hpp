@@ -139,7 +139,7 @@ class BackwardPass {
                const PackedBack<Cell, R>& back, idx group, const Carry<Cell, R>& carry,
                const Tape<Cell, R>& tape, R* delta, idx first, void* scratch)
       : p_(p), gang_(gang), z_(p), packed_(packed), back_(back), g_(p, group), carry_(carry),
-        tape_(tape), delta_(delta), first_(first), arena_(scratch), scratch_(arena_, z_, p.I) {
+        tape_(tape), delta_(delta), first_(first), delta_first_(first), arena_(scratch), scratch_(arena_, z_, p.I) {
     for (idx r = 0; r < g_.rows; ++r) {
       scratch_.state_offset[r] = r * z_.state_step;
       scratch_.da_offset[r] = g_.offset(p, r, 0, p.da_t, p.da_b);
@@ -180,6 +180,7 @@ class BackwardPass {
 
   // Steps [first, last) from the end: deltas, and what they carry back.
   void through_time(idx first, idx last) {
+    if (z_.delta_chunks) delta_first_ = first;
     idx active = g_.active(last - 1, g_.rows);
     for (idx s = last - 1; s >= first; --s) {
       active = g_.active(s, active);
@@ -248,7 +249,7 @@ class BackwardPass {
   }
 
  private:
-  R* delta_row(idx s) const { return delta_ + (s - first_) * g_.rows * z_.delta_step; }
+  R* delta_row(idx s) const { return delta_ + (s - delta_first_) * g_.rows * z_.delta_step; }
 
   void step(idx s, idx active) {
     const idx state = g_.rows * z_.state_step, at = s - first_;
@@ -336,7 +337,8 @@ class BackwardPass {
   Carry<Cell, R> carry_;
   Tape<Cell, R> tape_;
   R* delta_;
-  idx first_;
+  idx first_;        // the step that the tape begins with
+  idx delta_first_;  // the step that delta_ begins with
   Arena arena_;
   BackwardScratch<Cell, R> scratch_;
 };

@@ -166,7 +166,8 @@ struct Kernel {
         Carry<Cell, R> c(arena, z);
         WeightGradients<R> w = own_part(arena, p, z);
         Tape<Cell, R> t(arena, z, g, checkpoints(p) ? steps : 0);
-        R* d = Z::keeps_deltas_apart(p) ? arena.take<R>(steps * g.rows * z.delta_step) : nullptr;
+        const idx delta_steps = z.delta_chunks && z.back_chunk < steps ? z.back_chunk : steps;
+        R* d = Z::keeps_deltas_apart(p) ? arena.take<R>(delta_steps * g.rows * z.delta_step) : nullptr;
         if (carry == nullptr) continue;
         carry[i] = c, gradients[i] = w, segment[i] = t, delta[i] = d;
       }

@@ -90,6 +90,7 @@ struct Sizes {
   idx chunk;       // steps whose input product is formed at once
   bool sliced;          // threads share the one group, each with a slice of its units
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
+  bool delta_chunks;    // deltas have memory of their own, for one chunk at a time
   idx back_chunk;       // steps whose deltas give weight gradients at once
 
   explicit Sizes(const Problem<R>& p)
@@ -102,7 +103,7 @@ struct Sizes {
         sliced(groups == 1 && blocks >= 2 * max_vectors &&
                weight_bytes(p, p.H) >= sliced_weight_bytes),
         owns_gradients(!sliced && (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),
-        back_chunk(owns_gradients ? chunk : steps_of(p, 512)) {}
+        delta_chunks(owns_gradients && keeps_deltas_apart(p)), back_chunk(owns_gradients ? chunk : steps_of(p, 512)) {}
 
   static idx weight_bytes(const Problem<R>& p, idx columns) {
     return Cell::gates * p.H * columns * static_cast<idx>(sizeof(R));

@@ -5,8 +5,10 @@
 namespace rnnfast {
 namespace {
 
-// Blocks of this many k are summed in registers before they are added to C.
-constexpr idx sum_block = 512;
+// So many k are packed at once; so many are summed in one chain, since the error of a sum grows with
+// its chain.
+constexpr idx packed_block = 512;
+constexpr idx sum_block = 128;
 constexpr int right_vectors = 3;
 constexpr int strip_rows = tile_rows(right_vectors);
 // Rows of C whose part of the left operand is packed at once: it stays in the second-level cache
@@ -28,13 +30,13 @@ struct Transposed {
 // Memory for the packed blocks of both operands.
 template <class R>
 struct TransposedScratch {
-  R* strips;  // (left_block / strip_rows, sum_block, strip_rows)
-  R* panel;   // (panels, sum_block, right_vectors * lanes)
+  R* strips;  // (left_block / strip_rows, packed_block, strip_rows)
+  R* panel;   // (panels, packed_block, right_vectors * lanes)
   idx* offset;
 
   TransposedScratch(Arena& arena, idx N)
-      : strips(arena.take<R>(sum_block * left_block)),
-        panel(arena.take<R>(sum_block * (round_up<R>(N) + right_vectors * lanes<R>))),
+      : strips(arena.take<R>(packed_block * left_block)),
+        panel(arena.take<R>(packed_block * (round_up<R>(N) + right_vectors * lanes<R>))),
         offset(arena.take<idx>(strip_rows)) {}
 };
 
@@ -73,8 +75,8 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
   constexpr idx W = lanes<R>, width = right_vectors * W;
   for (int i = 0; i < strip_rows; ++i) scratch.offset[i] = i;
   R tile[strip_rows * width];
-  for (idx k = 0; k < t.K; k += sum_block) {
-    const idx K = t.K - k < sum_block ? t.K - k : sum_block;
+  for (idx k = 0; k < t.K; k += packed_block) {
+    const idx K = t.K - k < packed_block ? t.K - k : packed_block;
     auto vectors_at = [&](idx column) {
       const idx left = (t.N - column + W - 1) / W;
       return static_cast<int>(left < right_vectors ? left : right_vectors);
@@ -88,10 +90,13 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
         for (idx m = 0; m < rows; m += strip_rows) {
           const int height = static_cast<int>(rows - m < strip_rows ? rows - m : strip_rows);
           const int vectors = vectors_at(column);
-          Tile<R> q = {scratch.strips + m * K, scratch.offset, strip_rows,
-                       scratch.panel + column * K, vectors * W, K, nullptr, 0, tile, vectors * W};
-          find_tile<R>(height, vectors)(q);
-          add_tile(t, block + m, height, column, vectors, tile);
+          for (idx i = 0; i < K; i += sum_block) {
+            Tile<R> q = {scratch.strips + m * K + i * strip_rows, scratch.offset, strip_rows,
+                         scratch.panel + column * K + i * vectors * W, vectors * W,
+                         K - i < sum_block ? K - i : sum_block, nullptr, 0, tile, vectors * W};
+            find_tile<R>(height, vectors)(q);
+            add_tile(t, block + m, height, column, vectors, tile);
+          }
         }
     }
   }
