@@ -143,6 +143,15 @@ def test_threads_share_a_layer(name: str) -> None:
             assert_same_bits(got, expected)
 
 
+@every_layer
+def test_skip_everything(name: str) -> None:
+    layer, x = make_layers()[name]
+    y, _, pullback = layer.vjp(x)
+    dx, _, grads = pullback(y, skip=["x", *layer.params])
+    assert dx is None
+    assert grads == {}
+
+
 def test_pullbacks_from_other_threads() -> None:
     problem = make_layer_problem(Recurrent("gru_after", 3, 6, 2, dtype="float64", rng=1))
     want = problem.vjp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,34 @@ def test_frozen_gives_the_same_bits(cell: str, stack: str, mode: str) -> None:
     problem.layer.freeze()
     assert_same_bits(problem.run(), before)
     assert_same_bits(problem.vjp(), gradients)
+
+
+def test_frozen_uses_its_packed_weights() -> None:
+    """Writing past the protection, through a view made before, goes unnoticed until unfreeze."""
+    problem = make_layer_problem(make_layer("lstm", "deep, both, batch first"))
+    views = [p[:] for p in problem.layer.params.values()]
+    before = problem.run()
+    problem.layer.freeze()
+    for view in views:
+        view *= 2
+    assert_same_bits(problem.run(), before)
+    problem.layer.unfreeze()
+    assert not np.array_equal(problem.run()["y"], before["y"])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_end_only_stores_no_sequence(bidirectional: bool) -> None:
+    layer = rnnfast.GRU(2, 64, bidirectional=bidirectional, rng=0)
+    x = np.ones((2000, 1, 2), np.float32)
+    sequence = x.itemsize * 2000 * layer.output_size
+    peaks = []
+    for return_sequence in (True, False):
+        tracemalloc.start()
+        layer(x, return_sequence=return_sequence)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > sequence
+    assert peaks[1] < sequence / 10
 
 
 @every_cell
