@@ -2,7 +2,7 @@
 //
 //   out[m][n] = init[m][n] + sum over k of left[m][k] * panel[k][n]
 //
-// for `rows` rows m and `vectors` vectors of columns n. A row of the left operand starts at
+// (the sum first: its terms would lose their low bits beside a large init) for `rows` rows m and `vectors` vectors of columns n. A row of the left operand starts at
 // left + offset[m] and its next k lies k_step further on: 1 for a row, the leading dimension for a
 // column (a transposed operand). The panel's next k lies panel_step further on: packed panels and
 // plain row-major matrices are the same to it.
@@ -79,10 +79,6 @@ void tile(const Tile<R>& t) noexcept {
 #pragma GCC unroll 8
   for (int m = 0; m < rows; ++m) {
     left[m] = t.left + t.offset[m];
-    if (t.init == nullptr) continue;
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v)
-      sum[0][m][v] = load(t.init + m * t.init_step + v * lanes<R>);
   }
   const R* panel = t.panel;
   const idx k_step = t.k_step, panel_step = t.panel_step;
@@ -113,11 +109,19 @@ void tile(const Tile<R>& t) noexcept {
       for (int m = 0; m < rows; ++m)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) sum[part][m][v] += sum[part + width][m][v];
+  R* const out = t.out;
+  const R* const init = t.init;
+  const idx out_step = t.out_step, init_step = t.init_step;
+  if (init != nullptr) {
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; ++m)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[0][m][v] += load(init + m * init_step + v * lanes<R>);
+  }
 #pragma GCC unroll 8
   for (int m = 0; m < rows; ++m)
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v)
-      store(t.out + m * t.out_step + v * lanes<R>, sum[0][m][v]);
+    for (int v = 0; v < vectors; ++v) store(out + m * out_step + v * lanes<R>, sum[0][m][v]);
 }
 
 template <class R>
@@ -138,6 +142,9 @@ TileFunction<R> find_tile(int rows, int vectors) {
   }
 }
 
+// So many terms are summed in one chain: the error of a sum grows with its chain.
+constexpr idx sum_chain = 256;
+
 // The same product for any number of rows, in tiles of nearly equal height.
 template <class R>
 void product(Tile<R> t, idx rows, int vectors) noexcept {
@@ -145,7 +152,18 @@ void product(Tile<R> t, idx rows, int vectors) noexcept {
   idx tiles = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
   for (idx i = 0; i < tiles; ++i) {
     idx height = rows / tiles + (i < rows % tiles);
-    find_tile<R>(static_cast<int>(height), vectors)(t);
+    const TileFunction<R> run = find_tile<R>(static_cast<int>(height), vectors);
+    Tile<R> part = t;
+    for (idx left = t.K; left > sum_chain; left -= sum_chain) {
+      part.K = sum_chain;
+      run(part);
+      part.left += sum_chain * t.k_step;
+      part.panel += sum_chain * t.panel_step;
+      part.init = t.out;
+      part.init_step = t.out_step;
+      part.K = left - sum_chain;
+    }
+    run(part);
     t.offset += height;
     if (t.init != nullptr) t.init += height * t.init_step;
     t.out += height * t.out_step;

@@ -102,20 +102,24 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
   }
 }
 
-// The same sum against a right operand of ones: the gradient of a bias.
+// The same sum against a right operand of ones: the gradient of a bias, in two levels of short sums.
 template <class R>
 void add_column_sums(const R* const* left, idx K, idx units, idx H, const int* gate, int gates,
                      R* C) {
+  constexpr idx few = 16;
   for (int g = 0; g < gates; ++g)
-    for (idx u = 0; u < H; u += lanes<R>)
-      for (idx k = 0; k < K; k += sum_block) {
-        const idx end = K - k < sum_block ? K : k + sum_block;
+    for (idx u = 0; u < H; u += lanes<R>) {
+      Vec<R> total = {};
+      for (idx k = 0; k < K; k += few) {
+        const idx end = K - k < few ? K : k + few;
         Vec<R> sum = {};
         for (idx i = k; i < end; ++i) sum += load(left[i] + g * units + u);
-        R* c = C + gate[g] * H + u;
-        idx n = H - u < lanes<R> ? H - u : lanes<R>;
-        store_first(c, load_first(c, n) + sum, n);
+        total += sum;
       }
+      R* c = C + gate[g] * H + u;
+      const idx n = H - u < lanes<R> ? H - u : lanes<R>;
+      store_first(c, load_first(c, n) + total, n);
+    }
 }
 
 }  // namespace
