@@ -144,6 +144,27 @@ def test_threads_share_a_layer(name: str) -> None:
 
 
 @every_layer
+def test_results_can_be_written(name: str) -> None:
+    """What a pullback shares with the caller is read-only; writing the rest changes nothing."""
+    layer, x = make_layers()[name]
+    y, _, pullback = layer.vjp(x, rng=1)
+    dy = y.copy()
+    _, _, want = pullback(dy)
+    y, final, pullback = layer.vjp(x, rng=1)
+    for result in (y, *arrays_of(final)):
+        if result.flags.writeable:
+            result[...] = np.nan
+    _, _, grads = pullback(dy)
+    assert_same_bits(grads, want)
+
+
+def arrays_of(state: Any) -> list[Array]:
+    if isinstance(state, tuple):
+        return [array for part in state for array in arrays_of(part)]
+    return [] if state is None else [state]
+
+
+@every_layer
 def test_skip_everything(name: str) -> None:
     layer, x = make_layers()[name]
     y, _, pullback = layer.vjp(x)

@@ -136,8 +136,8 @@ class Recurrent(Layer[S]):
         """Return the weights of direction number k, None where the layer has none."""
         names, params = self._names[k], self._params
         W_ax, W_aa = params[names["W_ax"]], params[names["W_aa"]]
-        b_a, b_aa, peephole = (params.get(names.get(w, "")) for w in ("b_a", "b_aa", "peephole"))
-        return W_ax, W_aa, b_a, b_aa, peephole
+        b_a, b_aa = (params[names["b_a"]], params[names["b_aa"]]) if self.bias else (None, None)
+        return W_ax, W_aa, b_a, b_aa, params.get(names.get("peephole", ""))
 
     def _run(
         self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
@@ -326,13 +326,12 @@ class Recurrent(Layer[S]):
 
     def _join(self, states: list[Any], batched: bool) -> Any:
         """Undo `_split`."""
-        if self.num_states == 1:
-            halves = [np.stack(states)]
-        else:
-            halves = [np.stack(parts) for parts in zip(*states, strict=True)]
+        halves = [states] if self.num_states == 1 else zip(*states, strict=True)
+        # np.stack would take as long as a small call of the kernel.
+        joined = [p[0][None] if len(p) == 1 else np.stack(p) for p in halves]
         if not batched:
-            halves = [half[:, 0] for half in halves]
-        return halves[0] if self.num_states == 1 else tuple(halves)
+            joined = [half[:, 0] for half in joined]
+        return joined[0] if self.num_states == 1 else tuple(joined)
 
     def _add_to_ends(self, dstates: list[Any], dy: Array) -> None:
         """Add dy (B, D*H), the gradient of the last layer's final outputs, to its states'."""

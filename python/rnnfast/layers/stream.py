@@ -88,15 +88,13 @@ class RecurrentStream(Stream[S]):
 
     def step(self, x_t: Array, out: Array | None = None) -> Array:
         if isinstance(x_t, np.ndarray) and x_t.ndim == 1 and self.batch == 1:
-            y: Array = self._step(x_t[None], _row(out))[0]
+            y: Array = self.step(x_t[None], out[None] if isinstance(out, np.ndarray) else out)[0]
             return y if out is None else out
-        return self._step(x_t, out)
-
-    def _step(self, x_t: Array, out: Array | None) -> Array:
-        if out is not None and self._between:  # before the first layer's state changes
-            check_out(out, self._layer.dtype, self._size)
-        for cell, between in zip(self._cells, self._between, strict=False):
-            x_t = cell.step(x_t, between)
+        if self._between:
+            if out is not None:  # before the first layer's state changes
+                check_out(out, self._layer.dtype, self._size)
+            for cell, between in zip(self._cells, self._between, strict=False):
+                x_t = cell.step(x_t, between)
         return self._cells[-1].step(x_t, out)
 
     @property
@@ -193,7 +191,3 @@ def check_out(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Require that `out` can take a result of this dtype and shape."""
     _check.array("out", out, dtype, shape)
     _check.writeable("out", out)
-
-
-def _row(out: Any) -> Any:
-    return out[None] if isinstance(out, np.ndarray) else out
