@@ -133,7 +133,7 @@ def autoregression(numbers: Array, known: int) -> Array:
     past = np.lib.stride_tricks.sliding_window_view(numbers, ORDER)[:-1]  # row t: years t to t+8
     design = np.column_stack([np.ones(len(past)), past])
     fitted = known - ORDER
-    weights, *_ = np.linalg.lstsq(design[:fitted], numbers[ORDER:known])
+    weights, *_ = np.linalg.lstsq(design[:fitted], numbers[ORDER:known], rcond=None)
     return np.asarray(design[fitted:] @ weights)
 
 

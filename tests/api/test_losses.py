@@ -122,7 +122,7 @@ def test_large_logits(dtype: str) -> None:
 def test_sums_over_time_in_double() -> None:
     y = np.full((1000, 1, 1000), 0.1, np.float32)
     loss, _ = losses.mse(y, np.zeros_like(y))
-    assert loss == pytest.approx(1e6 * float(np.float32(0.1) ** 2), rel=1e-12)
+    assert loss == pytest.approx(1e6 * float(np.square(np.float32(0.1))), rel=1e-12)
 
 
 @every_loss
