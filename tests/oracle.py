@@ -6,14 +6,14 @@ rest. Nothing of rnnfast takes part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from problems import Array, Problem
 from torch import Tensor
 
-Parameters = dict[str, Tensor]
+Parameters = Mapping[str, Tensor]
 Sequence = Callable[[Tensor, list[Tensor], Parameters], tuple[Tensor, list[Tensor]]]
 
 
@@ -110,9 +110,9 @@ def results(problem: Problem) -> dict[str, Array]:
     values = {"a": torch.stack(columns, 1)}
     values |= zip(("a_T", "c_T"), torch.cat(finals, 1), strict=False)
     weights = {"a": problem.da, "a_T": problem.da_T, "c_T": problem.dc_T}
-    loss = sum(
+    terms = [
         (value * torch.tensor(weights[name]).nan_to_num()).sum() for name, value in values.items()
-    )
-    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    ]
+    gradients = torch.autograd.grad(torch.stack(terms).sum(), list(leaves.values()))
     results = values | {f"d{name}": g for name, g in zip(leaves, gradients, strict=True)}
     return {name: value.detach().numpy() for name, value in results.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -45,7 +46,7 @@ class Problem:
         return (self.da_T, self.dc_T) if self.two_states else self.da_T
 
     @property
-    def layer(self) -> tuple[Any, ...]:
+    def layer(self) -> Any:
         """The positional arguments of run and run_vjp."""
         return (self.cell, self.x, self.state, self.W_ax, self.W_aa, self.b_a, self.b_aa)
 
@@ -157,11 +158,11 @@ def assert_same_bits(got: Mapping[str, Array], want: Mapping[str, Array]) -> Non
 
 def tolerance(problem: Problem) -> float:
     """How far kernels may be from the float64 reference, as `assert_close` counts."""
-    T, B, I = problem.x.shape  # noqa: E741
+    T, B, I = map(int, problem.x.shape)  # noqa: E741
     if problem.x.dtype == np.float64:
         return 1e-12 * max(T, 1)
     K = max(I + problem.W_aa.shape[1], T * B)  # terms in a pre-activation, in a weight's gradient
-    return float(FLOAT32_FACTOR * np.finfo(np.float32).eps * np.sqrt(K) * max(T, 1))
+    return FLOAT32_FACTOR * float(np.finfo(np.float32).eps) * math.sqrt(K) * max(T, 1)
 
 
 # Measured over all tests and tiers: at most 1.24.

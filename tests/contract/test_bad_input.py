@@ -111,7 +111,7 @@ def test_none_where_it_has_no_meaning(F: ModuleType, cell: str, name: str) -> No
 @every_cell
 def test_state_kind(F: ModuleType, cell: str) -> None:
     problem = problem_of(cell)
-    a0 = problem.a0
+    a0: Any = problem.a0
     if problem.two_states:
         wrong: list[Any] = [a0, [a0, a0], (a0,), (a0, a0, a0), np.stack([a0, a0]), ()]
     else:

@@ -14,7 +14,7 @@ every_cell = pytest.mark.parametrize("cell", CELLS)
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def weights(problem: Problem) -> tuple[Any, ...]:
+def weights(problem: Problem) -> Any:
     return (*problem.layer[3:], problem.peephole)
 
 
@@ -70,7 +70,7 @@ def test_packed_weights(cell: str, dtype: str) -> None:
 def test_stream_is_the_whole_sequence(cell: str, dtype: str, B: int) -> None:
     problem = make(cell, 5, B, 4, 9, dtype=dtype)
     want = problem.run(functional)
-    changed = [None if w is None else w.copy() for w in weights(problem)]
+    changed: Any = [None if w is None else w.copy() for w in weights(problem)]
     stream = _rnnfast.Stream(cell, *changed, B)
     for array in changed:
         if array is not None:

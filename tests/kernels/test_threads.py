@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -67,3 +70,26 @@ def test_calls_from_many_threads(cell: str, use_threads: Callable[[int], None]) 
         for _ in range(3):
             for w, g in zip(want, pool.map(lambda p: p.vjp(functional), problems), strict=True):
                 assert_same_bits(g, w)
+
+
+MANY_SMALL_CALLS = """
+from problems import make
+from rnnfast import _rnnfast, functional
+
+layer = make("rnn_identity", 1, 100, 1, 1).layer
+_rnnfast._set_parallel_operations(0)
+for threads in (8, 2):
+    _rnnfast.set_num_threads(threads)
+    for _ in range(60_000):
+        functional.run(*layer)
+"""
+
+
+def test_a_late_thread_holds_up_no_call() -> None:
+    """More threads than cores wake up after the work is done, while the next call starts."""
+    subprocess.run(
+        [sys.executable, "-c", MANY_SMALL_CALLS],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+        timeout=60,
+    )

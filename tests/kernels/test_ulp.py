@@ -116,7 +116,7 @@ def test_nan_and_every_length(name: str, dtype: str) -> None:
         want = EXACT[name](values.astype(np.float64))
         got = _rnnfast.activation(name, values)
         assert got.shape == (n,)
-        np.testing.assert_allclose(got, want, rtol=8 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(got, want, rtol=float(8 * np.finfo(dtype).eps))
         for place in range(n):
             holed = values.copy()
             holed[place] = np.nan

@@ -26,6 +26,7 @@ def loss(problem: Problem) -> Any:
 
 def complex_step(problem: Problem, name: str) -> Array:
     """The gradient of the loss with respect to one input, element by element."""
+    assert problem.da is not None
     exact = problem.astype("complex128").with_(
         da=np.nan_to_num(problem.da), da_T=problem.da_T, dc_T=problem.dc_T
     )
