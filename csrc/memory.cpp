@@ -1,5 +1,7 @@
 #include "memory.hpp"
 
+#include <pthread.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -23,6 +25,10 @@ struct Block {
 // The blocks that were given back, the oldest first.
 class Spare {
  public:
+  // Around a fork: the child must not find the lock taken by a thread that it does not have.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
   // A block that is large enough and no more than twice as large, or null.
   Block take(std::size_t bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -61,7 +67,10 @@ class Spare {
 };
 
 Spare& spare() {
-  static Spare* blocks = new Spare;  // outlives every static object that holds a block
+  static Spare* blocks = [] {
+    pthread_atfork([] { spare().lock(); }, [] { spare().unlock(); }, [] { spare().unlock(); });
+    return new Spare;  // outlives every static object that holds a block
+  }();
   return *blocks;
 }
 

@@ -33,7 +33,7 @@ class Gang {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
-      if (turn % 4096 == 0) control_->yield();
+      if (turn % 1024 == 0) control_->yield();
     }
   }
 

@@ -51,6 +51,24 @@ bool contiguous_from(py::handle array, int from, idx item) {
   return true;
 }
 
+// The bytes that an array's elements lie between.
+std::pair<const char*, const char*> extent(py::handle array) {
+  const auto* a = array_proxy(array.ptr());
+  const char *low = a->data, *high = a->data;
+  for (int i = 0; i < a->nd; ++i) {
+    if (a->dimensions[i] == 0) return {low, low};
+    const idx reach = (a->dimensions[i] - 1) * a->strides[i];
+    (reach < 0 ? low : high) += reach;
+  }
+  return {low, high + py::reinterpret_borrow<py::array>(array).itemsize()};
+}
+
+bool apart(py::handle a, py::handle b) {
+  const auto [a_low, a_high] = extent(a);
+  const auto [b_low, b_high] = extent(b);
+  return a_high <= b_low || b_high <= a_low;
+}
+
 }  // namespace
 
 void fail_type(const std::string& message) { throw py::type_error(message); }
@@ -87,15 +105,15 @@ bool is_plain(py::handle object, Precision p, int axes) {
 void* plain_data(py::handle array) { return array_proxy(array.ptr())->data; }
 idx plain_size(py::handle array, int axis) { return array_proxy(array.ptr())->dimensions[axis]; }
 
-void Arguments::check(py::handle object, const char* name, const std::vector<Axis>& shape) const {
+void Arguments::check(py::handle object, const char* name, Shape shape) const {
   need_array(object, name);
   if (!has_dtype(object, precision_))
     fail_type(std::string(name) + " has dtype " + dtype_text(object) + ", expected " +
               text(precision_) + (leader_ == name ? "" : " as " + leader_ + " has"));
-  const std::vector<idx> found = shape_of(object);
-  bool right = found.size() == shape.size();
+  const auto* a = array_proxy(object.ptr());
+  bool right = a->nd == static_cast<int>(shape.size());
   for (std::size_t i = 0; right && i < shape.size(); ++i)
-    right = shape[i].size < 0 || shape[i].size == found[i];
+    right = shape.begin()[i].size < 0 || shape.begin()[i].size == a->dimensions[i];
   if (right) return;
   std::string names = "(";
   std::vector<idx> sizes;
@@ -106,11 +124,11 @@ void Arguments::check(py::handle object, const char* name, const std::vector<Axi
     sizes.push_back(axis.size);
   }
   names += sizes.size() == 1 ? ",)" : ")";
-  fail_value(std::string(name) + " has shape " + shape_text(found) + ", expected " + names +
+  fail_value(std::string(name) + " has shape " + shape_text(shape_of(object)) + ", expected " + names +
              (known ? " = " + shape_text(sizes) : "") + (cell_.empty() ? "" : " for " + cell_));
 }
 
-const void* Arguments::data(py::handle object, const char* name, const std::vector<Axis>& shape,
+const void* Arguments::data(py::handle object, const char* name, Shape shape,
                             int from) {
   check(object, name, shape);
   const idx item = precision_ == Precision::f32 ? 4 : 8;
@@ -126,17 +144,14 @@ idx Arguments::stride(int axis) const {
 }
 
 template <class R>
-Output Output::make(py::handle out, const char* name, const std::vector<Axis>& shape,
-                    const Arguments& arguments, const std::vector<py::handle>& inputs) {
+Output Output::make(py::handle out, const char* name, Shape shape, const Arguments& arguments) {
   Output result;
   if (!out.is_none()) {
     arguments.check(out, name, shape);
     if (!py::reinterpret_borrow<py::array>(out).writeable())
       fail_value(std::string(name) + " is read-only, expected a writeable array");
     bool direct = aligned(out) && contiguous_from(out, 2, sizeof(R));
-    for (py::handle input : inputs)
-      if (direct && is_array(input))
-        direct = !py::module_::import("numpy").attr("may_share_memory")(out, input).cast<bool>();
+    for (const py::object& argument : arguments.kept()) direct = direct && apart(out, argument);
     if (direct) {
       result.array_ = py::reinterpret_borrow<py::array>(out);
       return result;
@@ -148,10 +163,8 @@ Output Output::make(py::handle out, const char* name, const std::vector<Axis>& s
   result.array_ = new_array<R>(std::move(sizes));
   return result;
 }
-template Output Output::make<float>(py::handle, const char*, const std::vector<Axis>&,
-                                    const Arguments&, const std::vector<py::handle>&);
-template Output Output::make<double>(py::handle, const char*, const std::vector<Axis>&,
-                                     const Arguments&, const std::vector<py::handle>&);
+template Output Output::make<float>(py::handle, const char*, Shape, const Arguments&);
+template Output Output::make<double>(py::handle, const char*, Shape, const Arguments&);
 
 py::object Output::finish() {
   if (!target_) return array_;

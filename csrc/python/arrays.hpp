@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <initializer_list>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct Axis {
   idx size;
 };
 
+// The shape that an array must have.
+using Shape = std::initializer_list<Axis>;
+
 enum class Precision { f32, f64 };
 template <class R>
 constexpr Precision precision_of = sizeof(R) == 4 ? Precision::f32 : Precision::f64;
@@ -51,17 +55,17 @@ class Arguments {
 
   // A C-contiguous array of that shape.
   template <class R>
-  const R* array(py::handle object, const char* name, const std::vector<Axis>& shape) {
-    return static_cast<const R*>(data(object, name, shape, 1));
+  const R* array(py::handle object, const char* name, Shape shape) {
+    return static_cast<const R*>(data(object, name, shape, 0));
   }
   // The same, or null for None.
   template <class R>
-  const R* optional(py::handle object, const char* name, const std::vector<Axis>& shape) {
+  const R* optional(py::handle object, const char* name, Shape shape) {
     return object.is_none() ? nullptr : array<R>(object, name, shape);
   }
   // An array whose rows (last axis) are contiguous; its other strides, in elements, go to `steps`.
   template <class R>
-  const R* rows(py::handle object, const char* name, const std::vector<Axis>& shape, idx* t_step,
+  const R* rows(py::handle object, const char* name, Shape shape, idx* t_step,
                 idx* b_step) {
     const void* p = data(object, name, shape, 2);
     *t_step = stride(0);
@@ -70,14 +74,14 @@ class Arguments {
   }
 
   // Checks dtype and shape only.
-  void check(py::handle object, const char* name, const std::vector<Axis>& shape) const;
+  void check(py::handle object, const char* name, Shape shape) const;
 
   // Keeps an object alive as long as the arguments.
   void keep(py::object object) { kept_.push_back(std::move(object)); }
   const std::vector<py::object>& kept() const { return kept_; }
 
  private:
-  const void* data(py::handle object, const char* name, const std::vector<Axis>& shape,
+  const void* data(py::handle object, const char* name, Shape shape,
                    int contiguous_from);
   idx stride(int axis) const;
 
@@ -86,19 +90,21 @@ class Arguments {
   std::vector<py::object> kept_;
 };
 
-// A new C-contiguous array.
+// A new C-contiguous array. Throws std::bad_alloc if its size is beyond all memory.
 template <class R>
 py::array_t<R> new_array(std::vector<py::ssize_t> shape) {
+  double bytes = sizeof(R);
+  for (py::ssize_t n : shape) bytes *= static_cast<double>(n);
+  if (bytes > 9e18) throw std::bad_alloc();
   return py::array_t<R>(std::move(shape));
 }
 
 // Where a result goes: a new array, or `out` itself, or memory that `finish` copies to `out`
-// because the kernel cannot write there (strides, alignment) or must not (it overlaps an input).
+// because the kernel cannot write there (strides, alignment) or must not (it overlaps an argument).
 class Output {
  public:
   template <class R>
-  static Output make(py::handle out, const char* name, const std::vector<Axis>& shape,
-                     const Arguments& arguments, const std::vector<py::handle>& inputs);
+  static Output make(py::handle out, const char* name, Shape shape, const Arguments& arguments);
   py::object finish();  // what the caller gets
   void* data() const { return array_.mutable_data(); }
   idx t_step() const;

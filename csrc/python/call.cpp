@@ -50,11 +50,10 @@ bool Runner::interrupted(void* team) {
 
 int find_cell(const std::string& name) {
   const Kernels<float>& k = isa().of<float>();
-  std::string names;
-  for (int i = 0; i < k.count; ++i) {
+  for (int i = 0; i < k.count; ++i)
     if (name == k.cells[i].name) return i;
-    names += std::string(i > 0 ? ", " : "") + k.cells[i].name;
-  }
+  std::string names;
+  for (int i = 0; i < k.count; ++i) names += std::string(i > 0 ? ", " : "") + k.cells[i].name;
   fail_value("cell is '" + name + "', expected one of " + names);
 }
 
@@ -154,10 +153,7 @@ void Call<R>::plan(bool checkpoint) {
 template <class R>
 void Call<R>::want_results(const LayerArguments& a) {
   if (a.sequence) {
-    std::vector<py::handle> inputs = {a.x, a.W_ax, a.W_aa, a.b_a, a.b_aa, a.peephole};
-    for (const py::object& kept : arguments.kept()) inputs.push_back(kept);
-    a_.emplace(Output::make<R>(a.out, "out", {{"T", p.T}, {"B", p.B}, {"H", p.H}}, arguments,
-                               inputs));
+    a_.emplace(Output::make<R>(a.out, "out", {{"T", p.T}, {"B", p.B}, {"H", p.H}}, arguments));
     p.a = static_cast<R*>(a_->data());
     p.a_t = a_->t_step();
     p.a_b = a_->b_step();

@@ -105,13 +105,14 @@ class StreamOf : public Stream {
     Arguments arguments(precision_of<R>, "W_ax", "");
     const bool single = p_.B == 1 && py::isinstance<py::array>(x) &&
                         py::reinterpret_borrow<py::array>(x).ndim() == 1;
-    const std::vector<Axis> x_shape = single ? std::vector<Axis>{{"I", p_.I}}
-                                             : std::vector<Axis>{{"B", p_.B}, {"I", p_.I}};
-    const std::vector<Axis> a_shape = single ? std::vector<Axis>{{"H", p_.H}}
-                                             : std::vector<Axis>{{"B", p_.B}, {"H", p_.H}};
+    if (single) return careful_step(arguments, x, out, {{"I", p_.I}}, {{"H", p_.H}});
+    return careful_step(arguments, x, out, {{"B", p_.B}, {"I", p_.I}}, {{"B", p_.B}, {"H", p_.H}});
+  }
+  py::object careful_step(Arguments& arguments, py::handle x, py::handle out, Shape x_shape,
+                          Shape a_shape) {
     const R* data = arguments.array<R>(x, "x_t", x_shape);
-    Output a = Output::make<R>(out, "out", a_shape, arguments, {x});
-    advance(data, static_cast<R*>(a.data()), single ? p_.H : a.t_step());
+    Output a = Output::make<R>(out, "out", a_shape, arguments);
+    advance(data, static_cast<R*>(a.data()), a_shape.size() == 1 ? p_.H : a.t_step());
     return a.finish();
   }
 

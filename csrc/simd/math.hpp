@@ -117,16 +117,15 @@ template <class R, class V = Vec<R>>
   return one / (one + fma(s, p, s));
 }
 
-// x with the sign bit of `sign`, x being positive.
-template <class R, class V = Vec<R>>
-[[gnu::always_inline]] inline V with_sign(V x, V sign) {
-  using Bits = Vec<typename ExpOf<R>::Bits>;
-  return (V)((Bits)x | ((Bits)sign & (Bits)splat<V>(R(-0.0))));
-}
 template <class R, class V = Vec<R>>
 [[gnu::always_inline]] inline V magnitude(V x) {
   using Bits = Vec<typename ExpOf<R>::Bits>;
   return (V)((Bits)x & ~(Bits)splat<V>(R(-0.0)));
+}
+template <class R, class V = Vec<R>>
+[[gnu::always_inline]] inline V with_sign_of(V sign, V x) {
+  using Bits = Vec<typename ExpOf<R>::Bits>;
+  return (V)((Bits)magnitude<R>(x) | ((Bits)sign & (Bits)splat<V>(R(-0.0))));
 }
 
 // In float32 1 - 2 / (exp(2|x|) + 1), and below 5/8, where that cancels, x + x^3 P(x^2), minimax:
@@ -143,7 +142,7 @@ template <class R, class V = Vec<R>>
   P = fma(x2, P, splat<V>(1.33314422036e-1f));
   P = fma(x2, P, splat<V>(-3.33332819422e-1f));
   V small = fma(P * x2, size, size);
-  return with_sign<float>(size < splat<V>(0.625f) ? small : large, x);
+  return with_sign_of<float>(x, size < splat<V>(0.625f) ? small : large);
 }
 
 // In float64 tanh(|x|) = -e / (e + 2) with e = expm1(-2|x|): no cancellation, e is never large.
@@ -153,7 +152,7 @@ template <class R, class V = Vec<R>>
   auto [shifted, p] = reduce<double>(at_least(-(size + size), splat<V>(-38.0)));
   V s = power_of_two<double>(shifted);
   V e = fma(s, p, s - splat<V>(1.0));
-  return with_sign<double>(-e / (e + splat<V>(2.0)), x);
+  return with_sign_of<double>(x, e / (e + splat<V>(2.0)));
 }
 
 template <class R, class V = Vec<R>>
