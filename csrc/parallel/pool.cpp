@@ -129,7 +129,7 @@ class Pool {
     job_ = job;
     next_.store(0, std::memory_order_relaxed);
     took_part_.store(1, std::memory_order_relaxed);
-    door_.store(0, std::memory_order_release);
+    door_.fetch_and(~closed, std::memory_order_acq_rel);  // a late one may still be leaving
     generation_.fetch_add(1);
     if (asleep_.load() > 0) {
       std::lock_guard<std::mutex> lock(sleep_);

@@ -88,9 +88,9 @@ template void read_weights<double>(Arguments&, const CellKernels<double>&, py::h
                                    py::handle, py::handle, py::handle, Problem<double>&);
 
 std::vector<py::object> split_state(py::handle state, int states, const char* name,
-                                    const char* const* parts, const std::string& cell) {
+                                    const std::string& cell) {
   if (state.is_none()) return std::vector<py::object>(static_cast<std::size_t>(states), py::none());
-  const bool tuple = PyTuple_Check(state.ptr()) || PyList_Check(state.ptr());
+  const bool tuple = PyTuple_Check(state.ptr());
   if (states == 1) {
     if (tuple)
       fail_type(std::string(name) + " is a " + describe(state) +
@@ -104,7 +104,6 @@ std::vector<py::object> split_state(py::handle state, int states, const char* na
   if (static_cast<int>(sequence.size()) != states)
     fail_value(std::string(name) + " has " + std::to_string(sequence.size()) +
                " entries, expected " + std::to_string(states) + " for " + family(cell));
-  (void)parts;
   std::vector<py::object> result;
   for (py::handle part : sequence) result.push_back(py::reinterpret_borrow<py::object>(part));
   return result;
@@ -128,7 +127,7 @@ Call<R>::Call(const LayerArguments& a, bool checkpoint)
   p.I = x.shape(2);
   p.x = arguments.rows<R>(a.x, "x", {{"T", p.T}, {"B", p.B}, {"I", p.I}}, &p.x_t, &p.x_b);
   read_weights<R>(arguments, *cell, a.W_ax, a.W_aa, a.b_a, a.b_aa, a.peephole, p);
-  const auto state = split_state(a.state, cell->states, "state", initial_names, a.cell);
+  const auto state = split_state(a.state, cell->states, "state", a.cell);
   for (int i = 0; i < cell->states; ++i)
     p.state0[i] = arguments.optional<R>(state[static_cast<std::size_t>(i)], initial_names[i],
                                         {{"B", p.B}, {"H", p.H}});

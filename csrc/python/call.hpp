@@ -73,7 +73,7 @@ void read_weights(Arguments& arguments, const CellKernels<R>& cell, py::handle W
 
 // A state argument, (a0, c0) or a0 alone, as its parts; each may be None.
 std::vector<py::object> split_state(py::handle state, int states, const char* name,
-                                    const char* const* parts, const std::string& cell);
+                                    const std::string& cell);
 extern const char* const initial_names[];  // a0 c0
 extern const char* const final_names[];    // for dstate
 

@@ -87,8 +87,7 @@ class PullbackOf : public Pullback {
       if (!sequence_) fail_value("da was given, but the forward pass returned no sequence");
       p.da = arguments.rows<R>(da, "da", {{"T", p.T}, {"B", p.B}, {"H", p.H}}, &p.da_t, &p.da_b);
     }
-    const auto parts =
-        split_state(dstate, call_.cell->states, "dstate", final_names, cell_name_);
+    const auto parts = split_state(dstate, call_.cell->states, "dstate", cell_name_);
     for (int i = 0; i < call_.cell->states; ++i)
       p.dstate_T[i] = arguments.optional<R>(parts[static_cast<std::size_t>(i)], final_names[i],
                                             {{"B", p.B}, {"H", p.H}});

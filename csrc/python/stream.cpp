@@ -63,7 +63,7 @@ class StreamOf : public Stream {
 
   void set_state(py::handle state) override {
     Arguments arguments(precision_of<R>, "W_ax", "");
-    const auto parts = split_state(state, cell_->states, "state", initial_names, cell_->name);
+    const auto parts = split_state(state, cell_->states, "state", cell_->name);
     const R* from[max_states];
     for (int i = 0; i < cell_->states; ++i)
       from[i] = arguments.optional<R>(parts[static_cast<std::size_t>(i)], initial_names[i],
