@@ -118,9 +118,7 @@ def run(
     """
     if reserved:
         _refuse(reserved)
-    return _rnnfast.run(
-        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out
-    )
+    return _rnnfast.run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out)
 
 
 def run_vjp(
