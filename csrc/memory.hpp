@@ -12,8 +12,7 @@ class Memory {
  public:
   Memory() = default;
   explicit Memory(std::size_t bytes);
-  Memory(Memory&& other) noexcept
-      : p_(std::exchange(other.p_, nullptr)), bytes_(other.bytes_) {}
+  Memory(Memory&& other) noexcept : p_(std::exchange(other.p_, nullptr)), bytes_(other.bytes_) {}
   Memory& operator=(Memory&& other) noexcept {
     std::swap(p_, other.p_);
     std::swap(bytes_, other.bytes_);

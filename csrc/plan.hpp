@@ -20,8 +20,7 @@ struct RowOrder {
   RowOrder(idx T, idx B, const std::vector<idx>& lengths) : row(B), length(B, T) {
     std::iota(row.begin(), row.end(), idx(0));
     if (lengths.empty()) return;
-    std::stable_sort(row.begin(), row.end(),
-                     [&](idx a, idx b) { return lengths[a] > lengths[b]; });
+    std::stable_sort(row.begin(), row.end(), [&](idx a, idx b) { return lengths[a] > lengths[b]; });
     for (idx i = 0; i < B; ++i) length[i] = lengths[row[i]];
   }
 };

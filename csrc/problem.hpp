@@ -29,11 +29,11 @@ struct Problem {
 
   const R* x;  // (T, B, I), the last axis contiguous
   idx x_t, x_b;
-  const R* W_ax;               // (G*H, I)
-  const R* W_aa;               // (G*H, H)
-  const R* b_a;                // (G*H)
-  const R* b_aa;               // (G*H)
-  const R* param;              // (P, H), per-unit parameters (peepholes)
+  const R* W_ax;                // (G*H, I)
+  const R* W_aa;                // (G*H, H)
+  const R* b_a;                 // (G*H)
+  const R* b_aa;                // (G*H)
+  const R* param;               // (P, H), per-unit parameters (peepholes)
   const R* state0[max_states];  // (B, H) each: a0, c0
 
   R* a;  // (T, B, H), the last axis contiguous; 0 past a sequence's end

@@ -8,9 +8,8 @@
 namespace rnnfast {
 namespace {
 
-using AllCells = CellList<Rnn<Tanh>, Rnn<Relu>, Rnn<Sigmoid>, Rnn<Identity>,
-                          Lstm<false>, Lstm<true>,
-                          GruAfter, GruBefore>;
+using AllCells = CellList<Rnn<Tanh>, Rnn<Relu>, Rnn<Sigmoid>, Rnn<Identity>, Lstm<false>,
+                          Lstm<true>, GruAfter, GruBefore>;
 
 }  // namespace
 }  // namespace rnnfast

@@ -45,8 +45,8 @@ struct Backward {
   // In: the gradient of the new state. Out: the part of it that flows to the previous state past
   // the recurrent products. An earlier stage finds what the later ones have put there.
   V dstate[Cell::states];
-  V doperand;                           // the gradient of the vector that this stage left as operand
-  V delta[Cell::deltas];                // by slot; a stage writes those it finishes
+  V doperand;             // the gradient of the vector that this stage left as operand
+  V delta[Cell::deltas];  // by slot; a stage writes those it finishes
   V dparam[at_least_one(Cell::params)];  // what this step adds to the gradient of param
 };
 

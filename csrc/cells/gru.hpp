@@ -33,12 +33,12 @@ struct GruAfter : CellOf<3> {
     auto n = s.saved[0], r = s.saved[1], z = s.saved[2], h_n = s.saved[3];
     auto a_prev = s.prev[0], da = s.dstate[0];
     auto one = splat<typename S::Vector>(R(1));
-    auto dx_n = da * (one - z) * (one - n * n);       // a = (1 - z) n + ..., n = tanh(x_n + ...)
+    auto dx_n = da * (one - z) * (one - n * n);  // a = (1 - z) n + ..., n = tanh(x_n + ...)
     s.delta[0] = dx_n;
-    s.delta[1] = dx_n * h_n * r * (one - r);          // n = tanh(x_n + r h_n)
-    s.delta[2] = da * (a_prev - n) * z * (one - z);   // a = n + z (a_prev - n)
-    s.delta[3] = dx_n * r;                            // n = tanh(x_n + r h_n)
-    s.dstate[0] = da * z;                             // a = ... + z a_prev
+    s.delta[1] = dx_n * h_n * r * (one - r);         // n = tanh(x_n + r h_n)
+    s.delta[2] = da * (a_prev - n) * z * (one - z);  // a = n + z (a_prev - n)
+    s.delta[3] = dx_n * r;                           // n = tanh(x_n + r h_n)
+    s.dstate[0] = da * z;                            // a = ... + z a_prev
   }
 };
 
@@ -70,13 +70,13 @@ struct GruBefore : CellOf<3> {
     auto one = splat<typename S::Vector>(R(1));
     if constexpr (stage == 1) {
       auto z = s.saved[1], n = s.saved[2];
-      s.delta[1] = da * (a_prev - n) * z * (one - z);     // a = n + z (a_prev - n)
-      s.delta[2] = da * (one - z) * (one - n * n);        // a = (1 - z) n + ..., n = tanh(z_n)
-      s.dstate[0] = da * z;                               // a = ... + z a_prev
+      s.delta[1] = da * (a_prev - n) * z * (one - z);  // a = n + z (a_prev - n)
+      s.delta[2] = da * (one - z) * (one - n * n);     // a = (1 - z) n + ..., n = tanh(z_n)
+      s.dstate[0] = da * z;                            // a = ... + z a_prev
     } else {
       auto r = s.saved[0], dq = s.doperand;
-      s.delta[0] = dq * a_prev * r * (one - r);           // q = r a_prev
-      s.dstate[0] = fma(dq, r, da);                       // q = r a_prev
+      s.delta[0] = dq * a_prev * r * (one - r);  // q = r a_prev
+      s.dstate[0] = fma(dq, r, da);              // q = r a_prev
     }
   }
 };

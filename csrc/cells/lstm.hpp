@@ -40,10 +40,10 @@ struct Lstm : CellOf<4> {
     auto i = s.saved[0], f = s.saved[1], g = s.saved[2], o = s.saved[3];
     auto c_prev = s.prev[1], tanh_c = tanh<R>(s.next[1]), da = s.dstate[0];
     auto one = splat<typename S::Vector>(R(1));
-    auto dz_o = da * tanh_c * o * (one - o);                           // a = o tanh(c)
-    auto dc = fma(da * o, one - tanh_c * tanh_c, s.dstate[1]);         // a = o tanh(c)
-    if constexpr (peephole) dc = fma(dz_o, s.param[2], dc);            // z_o + p_o c
-    auto dz_i = dc * g * i * (one - i);                                // c = f c_prev + i g
+    auto dz_o = da * tanh_c * o * (one - o);                    // a = o tanh(c)
+    auto dc = fma(da * o, one - tanh_c * tanh_c, s.dstate[1]);  // a = o tanh(c)
+    if constexpr (peephole) dc = fma(dz_o, s.param[2], dc);     // z_o + p_o c
+    auto dz_i = dc * g * i * (one - i);                         // c = f c_prev + i g
     auto dz_f = dc * c_prev * f * (one - f);
     auto dz_g = dc * i * (one - g * g);
     auto dc_prev = dc * f;

@@ -8,30 +8,46 @@ namespace {
 struct Tanh {
   static constexpr char name[] = "rnn_tanh";
   template <class R, class V>
-  static V value(V z) { return tanh<R>(z); }
+  static V value(V z) {
+    return tanh<R>(z);
+  }
   template <class R, class V>
-  static V times_slope(V da, V a) { return da * (splat<V>(R(1)) - a * a); }
+  static V times_slope(V da, V a) {
+    return da * (splat<V>(R(1)) - a * a);
+  }
 };
 struct Relu {
   static constexpr char name[] = "rnn_relu";
   template <class R, class V>
-  static V value(V z) { return relu<R>(z); }
+  static V value(V z) {
+    return relu<R>(z);
+  }
   template <class R, class V>
-  static V times_slope(V da, V a) { return a <= V{} ? V{} : da; }
+  static V times_slope(V da, V a) {
+    return a <= V{} ? V{} : da;
+  }
 };
 struct Sigmoid {
   static constexpr char name[] = "rnn_sigmoid";
   template <class R, class V>
-  static V value(V z) { return sigmoid<R>(z); }
+  static V value(V z) {
+    return sigmoid<R>(z);
+  }
   template <class R, class V>
-  static V times_slope(V da, V a) { return da * a * (splat<V>(R(1)) - a); }
+  static V times_slope(V da, V a) {
+    return da * a * (splat<V>(R(1)) - a);
+  }
 };
 struct Identity {
   static constexpr char name[] = "rnn_identity";
   template <class R, class V>
-  static V value(V z) { return z; }
+  static V value(V z) {
+    return z;
+  }
   template <class R, class V>
-  static V times_slope(V da, V) { return da; }
+  static V times_slope(V da, V) {
+    return da;
+  }
 };
 
 template <class G1>

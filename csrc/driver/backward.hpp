@@ -8,14 +8,13 @@ namespace {
 
 template <class Cell, class R>
 struct PackedBack {
-  R* W_ax;               // k over [x slot][unit], columns I
+  R* W_ax;                // k over [x slot][unit], columns I
   R* W_aa[Cell::stages];  // k over [r slot of the stage][unit], columns H
 
   PackedBack(Arena& arena, const Sizes<Cell, R>& z, idx I) {
     W_ax = arena.take<R>(Cell::gates * z.units * round_up<R>(I));
-    for_each_stage<Cell>([&](auto s) {
-      W_aa[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * z.units);
-    });
+    for_each_stage<Cell>(
+        [&](auto s) { W_aa[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * z.units); });
   }
 };
 
@@ -52,7 +51,7 @@ struct BackwardScratch {
   R* doperand;  // (rows, state_step)
   R* tile;      // (back_chunk * rows, max_vectors * lanes): one panel of dx
   idx* da_offset;
-  idx* delta_offset;       // (back_chunk * rows)
+  idx* delta_offset;  // (back_chunk * rows)
   idx* state_offset;
   const R** delta_rows;    // (back_chunk * rows)
   const R** operand_rows;  // (back_chunk * rows)
@@ -67,7 +66,8 @@ struct BackwardScratch {
         state_offset(arena.take<idx>(z.group_rows)),
         delta_rows(arena.take<const R*>(z.back_chunk * z.group_rows)),
         operand_rows(arena.take<const R*>(z.back_chunk * z.group_rows)),
-        widest(I > z.H ? I : z.H), transposed(arena, widest) {}
+        widest(I > z.H ? I : z.H),
+        transposed(arena, widest) {}
 };
 
 template <class R>
@@ -121,8 +121,10 @@ void backward_rows(const BackRows<R>& q) noexcept {
       Cell::template backward<s, R>(d);
       for (int i = 0; i < Cell::deltas; ++i) {
         // a lane beyond H stays 0 even where a NaN or Inf would make it NaN
-        if (real < W) store(delta + i * q.units, V{}), store_first(delta + i * q.units, d.delta[i], real);
-        else store(delta + i * q.units, d.delta[i]);
+        if (real < W)
+          store(delta + i * q.units, V{}), store_first(delta + i * q.units, d.delta[i], real);
+        else
+          store(delta + i * q.units, d.delta[i]);
       }
       for (int i = 0; i < Cell::states; ++i) store(q.dstate[i] + state, d.dstate[i]);
       for (int i = 0; i < Cell::params; ++i)
@@ -138,8 +140,19 @@ class BackwardPass {
   BackwardPass(const Problem<R>& p, Gang& gang, const Packed<Cell, R>& packed,
                const PackedBack<Cell, R>& back, idx group, const Carry<Cell, R>& carry,
                const Tape<Cell, R>& tape, R* delta, idx first, void* scratch)
-      : p_(p), gang_(gang), z_(p), packed_(packed), back_(back), g_(p, group), carry_(carry),
-        tape_(tape), delta_(delta), first_(first), delta_first_(first), arena_(scratch), scratch_(arena_, z_, p.I) {
+      : p_(p),
+        gang_(gang),
+        z_(p),
+        packed_(packed),
+        back_(back),
+        g_(p, group),
+        carry_(carry),
+        tape_(tape),
+        delta_(delta),
+        first_(first),
+        delta_first_(first),
+        arena_(scratch),
+        scratch_(arena_, z_, p.I) {
     for (idx r = 0; r < g_.rows; ++r) {
       scratch_.state_offset[r] = r * z_.state_step;
       scratch_.da_offset[r] = g_.offset(p, r, 0, p.da_t, p.da_b);
@@ -199,8 +212,8 @@ class BackwardPass {
       int vectors = static_cast<int>(blocks - block < max_vectors ? blocks - block : max_vectors);
       const idx column = block * W, width = vectors * W;
       const idx valid = p_.I - column < width ? p_.I - column : width;
-      Tile<R> t = {delta_, scratch_.delta_offset, 1, back_.W_ax + column * K, width, K,
-                   nullptr, 0, scratch_.tile, width};
+      Tile<R> t = {delta_, scratch_.delta_offset, 1,    back_.W_ax + column * K, width, K, nullptr,
+                   0,      scratch_.tile,         width};
       product(t, rows, vectors);
       idx at = 0, active = g_.rows;
       for (idx s = first; s < last; ++s) {
@@ -219,9 +232,8 @@ class BackwardPass {
       add_column_sums(scratch_.delta_rows, rows, z_.units, z_.H, all_x<Cell>.gate, Cell::gates,
                       w.db_a);
     if (w.dW_ax != nullptr) {
-      collect_rows(first, last, [&](idx r, idx s) {
-        return p_.x + g_.offset(p_, r, s, p_.x_t, p_.x_b);
-      });
+      collect_rows(first, last,
+                   [&](idx r, idx s) { return p_.x + g_.offset(p_, r, s, p_.x_t, p_.x_b); });
       add(rows, Cell::gates, all_x<Cell>.gate, p_.I, w.dW_ax, part, parts);
     }
     for_each_stage<Cell>([&](auto s) {
@@ -291,9 +303,15 @@ class BackwardPass {
       idx left = last - block;
       int vectors = static_cast<int>(left < max_vectors ? left : max_vectors);
       const idx column = block * lanes<R>;
-      Tile<R> t = {q.delta + St::r.first * z_.units, scratch_.delta_offset, 1,
-                   back_.W_aa[s] + column * K, vectors * lanes<R>, K,
-                   init == nullptr ? nullptr : init + column, z_.state_step, out + column,
+      Tile<R> t = {q.delta + St::r.first * z_.units,
+                   scratch_.delta_offset,
+                   1,
+                   back_.W_aa[s] + column * K,
+                   vectors * lanes<R>,
+                   K,
+                   init == nullptr ? nullptr : init + column,
+                   z_.state_step,
+                   out + column,
                    z_.state_step};
       product(t, q.rows, vectors);
     }
@@ -322,9 +340,16 @@ class BackwardPass {
   void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts) {
     const idx strips = (gates * z_.units + strip_rows - 1) / strip_rows;
     idx end = strips * (part + 1) / parts * strip_rows;
-    Transposed<R> t = {scratch_.delta_rows, scratch_.operand_rows, rows, N, z_.units, z_.H, gate,
+    Transposed<R> t = {scratch_.delta_rows,
+                       scratch_.operand_rows,
+                       rows,
+                       N,
+                       z_.units,
+                       z_.H,
+                       gate,
                        strips * part / parts * strip_rows,
-                       end < gates * z_.units ? end : gates * z_.units, C};
+                       end < gates * z_.units ? end : gates * z_.units,
+                       C};
     add_transposed(t, scratch_.transposed);
   }
 

@@ -27,11 +27,16 @@ template <class R>
 void activate(Activation g, const R* z, R* y, idx n) {
   using V = Vec<R>;
   switch (g) {
-    case Activation::identity: return map_row(z, y, n, [](V v) { return v; });
-    case Activation::tanh: return map_row(z, y, n, [](V v) { return tanh<R>(v); });
-    case Activation::relu: return map_row(z, y, n, [](V v) { return relu<R>(v); });
-    case Activation::sigmoid: return map_row(z, y, n, [](V v) { return sigmoid<R>(v); });
-    case Activation::exp: return map_row(z, y, n, [](V v) { return exp<R>(v); });
+    case Activation::identity:
+      return map_row(z, y, n, [](V v) { return v; });
+    case Activation::tanh:
+      return map_row(z, y, n, [](V v) { return tanh<R>(v); });
+    case Activation::relu:
+      return map_row(z, y, n, [](V v) { return relu<R>(v); });
+    case Activation::sigmoid:
+      return map_row(z, y, n, [](V v) { return sigmoid<R>(v); });
+    case Activation::exp:
+      return map_row(z, y, n, [](V v) { return exp<R>(v); });
     case Activation::softmax:
       if (n > 0) softmax_row(z, y, n);
   }
@@ -63,12 +68,16 @@ struct DenseMemory {
   TransposedScratch<R> transposed;
 
   DenseMemory(Arena& arena, const DenseProblem<R>& p)
-      : outputs(round_up<R>(p.O)), inputs(round_up<R>(p.I)),
-        W(arena.take<R>(outputs * (inputs > p.I ? inputs : p.I))), bias(arena.take<R>(outputs)),
+      : outputs(round_up<R>(p.O)),
+        inputs(round_up<R>(p.I)),
+        W(arena.take<R>(outputs * (inputs > p.I ? inputs : p.I))),
+        bias(arena.take<R>(outputs)),
         rows(arena.take<R>(dense_rows * outputs)),
         tile(arena.take<R>(dense_rows * max_vectors * lanes<R>)),
-        offset(arena.take<idx>(dense_rows)), left(arena.take<const R*>(dense_rows)),
-        right(arena.take<const R*>(dense_rows)), transposed(arena, p.I) {}
+        offset(arena.take<idx>(dense_rows)),
+        left(arena.take<const R*>(dense_rows)),
+        right(arena.take<const R*>(dense_rows)),
+        transposed(arena, p.I) {}
 };
 
 template <class R>
@@ -119,9 +128,9 @@ void dense_backward(const DenseProblem<R>& p, void* memory) {
       m.right[r] = p.x + at * p.I;
     }
     if (p.db != nullptr) add_column_sums(m.left, rows, m.outputs, p.O, only_gate, 1, p.db);
-    add_transposed(Transposed<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0,
-                                 m.outputs, p.dW},
-                   m.transposed);
+    add_transposed(
+        Transposed<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0, m.outputs, p.dW},
+        m.transposed);
     for (idx i = 0; p.dx != nullptr && i < m.inputs; i += max_vectors * lanes<R>) {
       const idx left = (m.inputs - i) / lanes<R>, width = left < max_vectors ? left : max_vectors;
       const idx valid = p.I - i < width * lanes<R> ? p.I - i : width * lanes<R>;

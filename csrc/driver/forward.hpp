@@ -8,12 +8,12 @@ namespace {
 // A thread's memory for the forward pass.
 template <class Cell, class R>
 struct ForwardScratch {
-  R* input;       // (chunk * rows, input_step): W_ax x + b_a (+ b_aa), panel by panel
-  R* sums;        // (rows, max_vectors * lanes): one panel's recurrent sums
+  R* input;                // (chunk * rows, input_step): W_ax x + b_a (+ b_aa), panel by panel
+  R* sums;                 // (rows, max_vectors * lanes): one panel's recurrent sums
   R* state[Cell::states];  // (2, rows, state_step): when nothing is kept
-  R* saved;       // (rows, saved_step): for a later stage, when nothing is kept
-  idx* x_offset;  // (chunk * rows)
-  idx* a_offset;  // (rows): step 0 of each row in a
+  R* saved;                // (rows, saved_step): for a later stage, when nothing is kept
+  idx* x_offset;           // (chunk * rows)
+  idx* a_offset;           // (rows): step 0 of each row in a
   idx* state_offset;
   idx* saved_offset;
 
@@ -87,7 +87,12 @@ class ForwardPass {
  public:
   ForwardPass(const Problem<R>& p, Gang& gang, const Packed<Cell, R>& packed, idx group,
               void* scratch)
-      : p_(p), gang_(gang), z_(p), packed_(packed), g_(p, group), arena_(scratch),
+      : p_(p),
+        gang_(gang),
+        z_(p),
+        packed_(packed),
+        g_(p, group),
+        arena_(scratch),
         scratch_(arena_, z_) {
     for (idx r = 0; r < g_.rows; ++r) {
       scratch_.state_offset[r] = r * z_.state_step;
@@ -174,8 +179,8 @@ class ForwardPass {
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
       for_each_panel<St>([&](idx block, int blocks) {
-        idx at = (St::first_slot * z_.blocks + block * St::slots +
-                  (St::x.first - St::first_slot)) * lanes<R>;
+        idx at = (St::first_slot * z_.blocks + block * St::slots + (St::x.first - St::first_slot)) *
+                 lanes<R>;
         multiply<St>({p_.x, scratch_.x_offset, p_.W_ax, p_.I, z_.H, St::x.gate, St::gates, block,
                       blocks, packed_.bias_x + at, 0, scratch_.input + at, z_.input_step},
                      packed_.W_ax[s], rows);
@@ -265,7 +270,7 @@ class ForwardPass {
     for (int i = 0; i < Cell::states; ++i)
       for (idx r = first; r < last; ++r) {
         R* out = p_.state_T[i] + g_.row[r] * p_.H;
-        const R* from = state != nullptr             ? state[i] + r * z_.state_step
+        const R* from = state != nullptr          ? state[i] + r * z_.state_step
                         : p_.state0[i] == nullptr ? nullptr
                                                   : p_.state0[i] + g_.row[r] * p_.H;
         for (idx h = 0; h < p_.H; ++h) out[h] = from == nullptr ? R(0) : from[h];

@@ -22,7 +22,9 @@ class Gang {
 
   // The blocks of units that this thread owns, in whole panels of any stage.
   idx first_block(idx blocks) const { return share(blocks, rank_); }
-  idx last_block(idx blocks) const { return rank_ + 1 == size_ ? blocks : share(blocks, rank_ + 1); }
+  idx last_block(idx blocks) const {
+    return rank_ + 1 == size_ ? blocks : share(blocks, rank_ + 1);
+  }
 
   // Returns when every thread of the gang has called it as often.
   void wait() {

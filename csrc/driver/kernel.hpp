@@ -72,7 +72,8 @@ struct Kernel {
     });
     for (idx i = 0; i < Cell::params; ++i)
       for (idx u = 0; u < z.units; ++u)
-        packed.param[i * z.units + u] = p.param == nullptr || u >= p.H ? R(0) : p.param[i * p.H + u];
+        packed.param[i * z.units + u] =
+            p.param == nullptr || u >= p.H ? R(0) : p.param[i * p.H + u];
   }
 
   // b_a + b_aa for a gate whose sums are merged; of a split gate b_a and b_aa in their own slots.
@@ -167,7 +168,8 @@ struct Kernel {
         WeightGradients<R> w = own_part(arena, p, z);
         Tape<Cell, R> t(arena, z, g, checkpoints(p) ? steps : 0);
         const idx delta_steps = z.delta_chunks && z.back_chunk < steps ? z.back_chunk : steps;
-        R* d = Z::keeps_deltas_apart(p) ? arena.take<R>(delta_steps * g.rows * z.delta_step) : nullptr;
+        R* d =
+            Z::keeps_deltas_apart(p) ? arena.take<R>(delta_steps * g.rows * z.delta_step) : nullptr;
         if (carry == nullptr) continue;
         carry[i] = c, gradients[i] = w, segment[i] = t, delta[i] = d;
       }
@@ -183,8 +185,7 @@ struct Kernel {
   static WeightGradients<R> own_part(Arena& arena, const P& p, const Z& z) {
     if (z.groups == 1) return WeightGradients<R>(p);
     P wanted = p;
-    if (!z.owns_gradients)
-      wanted.dW_ax = wanted.dW_aa = wanted.db_a = wanted.db_aa = nullptr;
+    if (!z.owns_gradients) wanted.dW_ax = wanted.dW_aa = wanted.db_a = wanted.db_aa = nullptr;
     return WeightGradients<R>(arena, wanted, Cell::gates, Cell::params);
   }
 
@@ -252,8 +253,7 @@ struct Kernel {
                                    work.scratch + slot * work.scratch_size);
     };
     auto run = [&](Gang& gang, idx i, int slot) {
-      if (checkpoints(p) && s >= 0)
-        recompute(p, gang, packed, tapes.group[i], work, i, s, slot);
+      if (checkpoints(p) && s >= 0) recompute(p, gang, packed, tapes.group[i], work, i, s, slot);
       BackwardPass<Cell, R> pass = pass_of(gang, i, slot);
       if (z.sliced) pass.share_operand(work.scratch);
       if (s == segments(p) - 1) pass.begin();

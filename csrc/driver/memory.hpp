@@ -82,28 +82,34 @@ constexpr idx sliced_weight_bytes = 128 * 1024;
 // Sizes derived from the problem.
 template <class Cell, class R>
 struct Sizes {
-  idx H, blocks, units;     // units: H padded to whole vectors
-  idx state_step;           // between rows of a state
+  idx H, blocks, units;  // units: H padded to whole vectors
+  idx state_step;        // between rows of a state
   idx saved_step, delta_step;
-  idx input_step;           // between rows of the input product
+  idx input_step;  // between rows of the input product
   idx group_rows, groups;
-  idx chunk;       // steps whose input product is formed at once
+  idx chunk;            // steps whose input product is formed at once
   bool sliced;          // threads share the one group, each with a slice of its units
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
   bool delta_chunks;    // deltas have memory of their own, for one chunk at a time
   idx back_chunk;       // steps whose deltas give weight gradients at once
 
   explicit Sizes(const Problem<R>& p)
-      : H(p.H), blocks(round_up<R>(p.H) / lanes<R>), units(round_up<R>(p.H)),
-        state_step(row_step<R>(p.H)), saved_step(row_step<R>(Cell::saved * units)),
+      : H(p.H),
+        blocks(round_up<R>(p.H) / lanes<R>),
+        units(round_up<R>(p.H)),
+        state_step(row_step<R>(p.H)),
+        saved_step(row_step<R>(Cell::saved * units)),
         delta_step(keeps_deltas_apart(p) ? row_step<R>(Cell::deltas * units) : saved_step),
-        input_step(row_step<R>(Cell::deltas * units)), group_rows(p.group_rows),
+        input_step(row_step<R>(Cell::deltas * units)),
+        group_rows(p.group_rows),
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
         chunk(steps_of(p, input_bytes / (input_step * static_cast<idx>(sizeof(R))))),
         sliced(groups == 1 && blocks >= 2 * max_vectors &&
                weight_bytes(p, p.H) >= sliced_weight_bytes),
-        owns_gradients(!sliced && (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),
-        delta_chunks(owns_gradients && keeps_deltas_apart(p)), back_chunk(owns_gradients ? chunk : steps_of(p, 512)) {}
+        owns_gradients(!sliced &&
+                       (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),
+        delta_chunks(owns_gradients && keeps_deltas_apart(p)),
+        back_chunk(owns_gradients ? chunk : steps_of(p, 512)) {}
 
   static idx weight_bytes(const Problem<R>& p, idx columns) {
     return Cell::gates * p.H * columns * static_cast<idx>(sizeof(R));
@@ -127,7 +133,8 @@ struct Group {
   idx rows, steps;    // steps: the longest length
 
   Group(const Problem<R>& p, idx group)
-      : row(p.row + group * p.group_rows), length(p.length + group * p.group_rows),
+      : row(p.row + group * p.group_rows),
+        length(p.length + group * p.group_rows),
         rows(p.B - group * p.group_rows < p.group_rows ? p.B - group * p.group_rows : p.group_rows),
         steps(length[0]) {}
 

@@ -13,8 +13,9 @@ double fma_loop(R* memory, idx repeats) {
   idx offset[rows];
   for (idx m = 0; m < rows; ++m) offset[m] = m * K;
   const idx width = vectors * lanes<R>;
-  const Tile<R> t = {memory, offset, 1, memory + rows * K, width, K, nullptr, 0,
-                     memory + rows * K + K * width, width};
+  const Tile<R> t = {
+      memory, offset, 1, memory + rows * K, width, K, nullptr, 0, memory + rows * K + K * width,
+      width};
   for (idx i = 0; i < repeats; ++i) tile<R, rows, vectors>(t);
   return 2.0 * static_cast<double>(repeats * K * rows * width);
 }
@@ -49,8 +50,7 @@ void chain_loop(R* memory, idx steps) {
     q.prev[i] = i == 0 ? sums : sums + (24 + i) * W;
     q.next[i] = const_cast<R*>(q.prev[i]);
   }
-  for (idx i = 0; i < steps; ++i)
-    for_each_stage<Cell>([&](auto s) { forward_rows<Cell, s>(q); });
+  for (idx i = 0; i < steps; ++i) for_each_stage<Cell>([&](auto s) { forward_rows<Cell, s>(q); });
 }
 
 }  // namespace

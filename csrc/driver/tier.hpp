@@ -4,19 +4,19 @@
 #pragma once
 #include <type_traits>
 
+#include "../cells/all.hpp"
+#include "../gemm/dots.hpp"
+#include "../gemm/pack.hpp"
+#include "../gemm/tile.hpp"
+#include "../gemm/transposed.hpp"
 #include "../kernels.hpp"
 #include "../simd/math.hpp"
-#include "../cells/all.hpp"
-#include "../gemm/tile.hpp"
-#include "../gemm/pack.hpp"
-#include "../gemm/dots.hpp"
-#include "memory.hpp"
-#include "gang.hpp"
-#include "../gemm/transposed.hpp"
-#include "forward.hpp"
 #include "backward.hpp"
-#include "kernel.hpp"
 #include "dense.hpp"
+#include "forward.hpp"
+#include "gang.hpp"
+#include "kernel.hpp"
+#include "memory.hpp"
 #include "optimizer.hpp"
 #include "probe.hpp"
 
@@ -26,18 +26,18 @@ namespace {
 template <class R, class Cell>
 constexpr CellKernels<R> cell_kernels() {
   using K = Kernel<Cell, R>;
-  return {Cell::name,      Cell::gates,     Cell::states, Cell::params,     Cell::stages,
-          K::packed_size,  K::pack,         K::tape_size, K::forward_work,  K::forward,
-          K::backward_work, K::backward,     chain_loop<Cell, R>};
+  return {Cell::name,       Cell::gates, Cell::states,       Cell::params,    Cell::stages,
+          K::packed_size,   K::pack,     K::tape_size,       K::forward_work, K::forward,
+          K::backward_work, K::backward, chain_loop<Cell, R>};
 }
 
 template <class R, class... Cells>
 const Kernels<R>* kernels_of(CellList<Cells...>) {
   static constexpr CellKernels<R> cells[] = {cell_kernels<R, Cells>()...};
   static constexpr Kernels<R> kernels = {
-      cells,           sizeof...(Cells), dense_size<R>, dense_forward<R>,  dense_backward<R>,
-      activate<R>,     sgd_step<R>,      adam_step<R>,  rmsprop_step<R>,   sum_of_squares<R>,
-      scale<R>,        fma_loop<R>,      read_loop<R>};
+      cells,       sizeof...(Cells), dense_size<R>, dense_forward<R>, dense_backward<R>,
+      activate<R>, sgd_step<R>,      adam_step<R>,  rmsprop_step<R>,  sum_of_squares<R>,
+      scale<R>,    fma_loop<R>,      read_loop<R>};
   return &kernels;
 }
 

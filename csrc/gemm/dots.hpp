@@ -58,7 +58,8 @@ void dots(const Dots<R>& d, idx rows) noexcept {
       const idx valid = d.H - unit < W ? d.H - unit : W;
       for (int j = 0; j < d.gates; ++j) {
         const idx at = (b * d.gates + j) * W;
-        const Vec<R> sum = dot(d.w + (d.gate[j] * d.H + unit) * d.K, d.left + d.offset[m], d.K, valid);
+        const Vec<R> sum =
+            dot(d.w + (d.gate[j] * d.H + unit) * d.K, d.left + d.offset[m], d.K, valid);
         store(d.out + m * d.out_step + at, load(d.init + m * d.init_step + at) + sum);
       }
     }

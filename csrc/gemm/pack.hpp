@@ -14,7 +14,7 @@ void pack_rows_as_lanes(const R* w, idx K, idx valid, R* out, idx out_step) {
     Vec<R> block[W];
 #pragma GCC unroll 16
     for (idx i = 0; i < W; ++i)
-      block[i] = i >= valid  ? Vec<R>{}
+      block[i] = i >= valid   ? Vec<R>{}
                  : width == W ? load(w + i * K + k)
                               : load_first(w + i * K + k, width);
     transpose<R>(block);
@@ -32,7 +32,8 @@ void pack_rows_as_lanes(const R* w, idx K, idx valid, R* out, idx out_step) {
 // Gate-interleaved panels of a (G*H, K) matrix, for one stage of a cell: panel p holds, for each k,
 // the vectors [block of units][gate of the stage]. gate[j] is the gate that stands j-th.
 template <class R>
-void pack_gates(const R* w, idx H, idx K, const int* gate, int gates, int blocks_per_panel, R* out) {
+void pack_gates(const R* w, idx H, idx K, const int* gate, int gates, int blocks_per_panel,
+                R* out) {
   constexpr idx W = lanes<R>;
   const idx blocks = (H + W - 1) / W;
   for (idx first = 0; first < blocks; first += blocks_per_panel) {

@@ -2,10 +2,11 @@
 //
 //   out[m][n] = init[m][n] + sum over k of left[m][k] * panel[k][n]
 //
-// (the sum first: its terms would lose their low bits beside a large init) for `rows` rows m and `vectors` vectors of columns n. A row of the left operand starts at
-// left + offset[m] and its next k lies k_step further on: 1 for a row, the leading dimension for a
-// column (a transposed operand). The panel's next k lies panel_step further on: packed panels and
-// plain row-major matrices are the same to it.
+// (the sum first: its terms would lose their low bits beside a large init) for `rows` rows m and
+// `vectors` vectors of columns n. A row of the left operand starts at left + offset[m] and its next
+// k lies k_step further on: 1 for a row, the leading dimension for a column (a transposed operand).
+// The panel's next k lies panel_step further on: packed panels and plain row-major matrices are the
+// same to it.
 #pragma once
 
 namespace rnnfast {
@@ -135,10 +136,14 @@ TileFunction<R> tile_of_height(int rows, std::integer_sequence<int, m...>) {
 template <class R>
 TileFunction<R> find_tile(int rows, int vectors) {
   switch (vectors) {
-    case 1: return tile_of_height<R, 1>(rows, std::make_integer_sequence<int, tile_rows(1)>());
-    case 2: return tile_of_height<R, 2>(rows, std::make_integer_sequence<int, tile_rows(2)>());
-    case 3: return tile_of_height<R, 3>(rows, std::make_integer_sequence<int, tile_rows(3)>());
-    default: return tile_of_height<R, 4>(rows, std::make_integer_sequence<int, tile_rows(4)>());
+    case 1:
+      return tile_of_height<R, 1>(rows, std::make_integer_sequence<int, tile_rows(1)>());
+    case 2:
+      return tile_of_height<R, 2>(rows, std::make_integer_sequence<int, tile_rows(2)>());
+    case 3:
+      return tile_of_height<R, 3>(rows, std::make_integer_sequence<int, tile_rows(3)>());
+    default:
+      return tile_of_height<R, 4>(rows, std::make_integer_sequence<int, tile_rows(4)>());
   }
 }
 

@@ -5,8 +5,8 @@
 namespace rnnfast {
 namespace {
 
-// So many k are packed at once; so many are summed in one chain, since the error of a sum grows with
-// its chain.
+// So many k are packed at once; so many are summed in one chain, since the error of a sum grows
+// with its chain.
 constexpr idx packed_block = 512;
 constexpr idx sum_block = 128;
 constexpr int right_vectors = 3;
@@ -20,11 +20,11 @@ struct Transposed {
   const R* const* left;   // [k]: rows of deltas, from the first slot of the side on
   const R* const* right;  // [k]: rows of N
   idx K, N;
-  idx units;          // m runs over [gate][units], of which H are real
+  idx units;  // m runs over [gate][units], of which H are real
   idx H;
-  const int* gate;    // row block of C that the gate-th block of m adds to
+  const int* gate;  // row block of C that the gate-th block of m adds to
   idx m_first, m_last;
-  R* C;               // (G*H, N)
+  R* C;  // (G*H, N)
 };
 
 // Memory for the packed blocks of both operands.
@@ -91,9 +91,16 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
           const int height = static_cast<int>(rows - m < strip_rows ? rows - m : strip_rows);
           const int vectors = vectors_at(column);
           for (idx i = 0; i < K; i += sum_block) {
-            Tile<R> q = {scratch.strips + m * K + i * strip_rows, scratch.offset, strip_rows,
-                         scratch.panel + column * K + i * vectors * W, vectors * W,
-                         K - i < sum_block ? K - i : sum_block, nullptr, 0, tile, vectors * W};
+            Tile<R> q = {scratch.strips + m * K + i * strip_rows,
+                         scratch.offset,
+                         strip_rows,
+                         scratch.panel + column * K + i * vectors * W,
+                         vectors * W,
+                         K - i < sum_block ? K - i : sum_block,
+                         nullptr,
+                         0,
+                         tile,
+                         vectors * W};
             find_tile<R>(height, vectors)(q);
             add_tile(t, block + m, height, column, vectors, tile);
           }
@@ -102,7 +109,8 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
   }
 }
 
-// The same sum against a right operand of ones: the gradient of a bias, in two levels of short sums.
+// The same sum against a right operand of ones: the gradient of a bias, in two levels of short
+// sums.
 template <class R>
 void add_column_sums(const R* const* left, idx K, idx units, idx H, const int* gate, int gates,
                      R* C) {

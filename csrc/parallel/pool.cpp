@@ -64,8 +64,8 @@ std::atomic<int> chosen_threads{0};
 
 class Pool {
  public:
-  int run(idx tasks, int threads, void (*task)(void*, idx, int), void* context,
-          bool (*poll)(void*), void* poll_context) {
+  int run(idx tasks, int threads, void (*task)(void*, idx, int), void* context, bool (*poll)(void*),
+          void* poll_context) {
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     if (threads > tasks) threads = static_cast<int>(tasks);
     if (threads <= 1 || inside_task || !busy.try_lock()) {

@@ -14,8 +14,8 @@ void set_num_threads(int n);  // n >= 1
 
 // Runs task(context, index, slot) for every index below `tasks`, on the calling thread (slot 0) and
 // up to threads - 1 others. Runs them all on the calling thread if the pool is busy: with another
-// caller, or because this call comes from inside a task. `poll`, unless null, is called now and then
-// while the caller waits for the others. Returns the number of threads that took part.
+// caller, or because this call comes from inside a task. `poll`, unless null, is called now and
+// then while the caller waits for the others. Returns the number of threads that took part.
 int run_tasks(idx tasks, int threads, void (*task)(void* context, idx index, int slot),
               void* context, bool (*poll)(void*), void* poll_context);
 

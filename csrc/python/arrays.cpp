@@ -98,8 +98,8 @@ Precision precision(py::handle object, const char* name) {
 bool is_plain(py::handle object, Precision p, int axes) {
   if (!is_array(object)) return false;
   const auto* a = array_proxy(object.ptr());
-  constexpr int flags = py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
-                        py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
+  constexpr int flags =
+      py::detail::npy_api::NPY_ARRAY_ALIGNED_ | py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
   return a->nd == axes && (a->flags & flags) == flags && has_dtype(object, p);
 }
 void* plain_data(py::handle array) { return array_proxy(array.ptr())->data; }
@@ -124,12 +124,12 @@ void Arguments::check(py::handle object, const char* name, Shape shape) const {
     sizes.push_back(axis.size);
   }
   names += sizes.size() == 1 ? ",)" : ")";
-  fail_value(std::string(name) + " has shape " + shape_text(shape_of(object)) + ", expected " + names +
-             (known ? " = " + shape_text(sizes) : "") + (cell_.empty() ? "" : " for " + cell_));
+  fail_value(std::string(name) + " has shape " + shape_text(shape_of(object)) + ", expected " +
+             names + (known ? " = " + shape_text(sizes) : "") +
+             (cell_.empty() ? "" : " for " + cell_));
 }
 
-const void* Arguments::data(py::handle object, const char* name, Shape shape,
-                            int from) {
+const void* Arguments::data(py::handle object, const char* name, Shape shape, int from) {
   check(object, name, shape);
   const idx item = precision_ == Precision::f32 ? 4 : 8;
   py::object array = py::reinterpret_borrow<py::object>(object);
@@ -184,8 +184,8 @@ std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
     if (kind != "i" && kind != "u")
       fail_type("lengths has dtype " + dtype_text(object) + ", expected integers");
     if (shape_of(object) != std::vector<idx>{B})
-      fail_value("lengths has shape " + shape_text(shape_of(object)) + ", expected (B,) = " +
-                 shape_text({B}));
+      fail_value("lengths has shape " + shape_text(shape_of(object)) +
+                 ", expected (B,) = " + shape_text({B}));
   }
   std::vector<idx> lengths;
   for (py::handle item : object) {
@@ -195,13 +195,13 @@ std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
       fail_type(at + " is a " + describe(item) + ", expected an integer");
     const idx n = PyNumber_AsSsize_t(item.ptr(), nullptr);  // clipped, not an OverflowError
     if (n < 0 || n > T)
-      fail_value(at + " is " + std::string(py::str(item)) + ", expected 0 <= length <= T = " +
-                 std::to_string(T));
+      fail_value(at + " is " + std::string(py::str(item)) +
+                 ", expected 0 <= length <= T = " + std::to_string(T));
     lengths.push_back(n);
   }
   if (static_cast<idx>(lengths.size()) != B)
-    fail_value("lengths has " + std::to_string(lengths.size()) + " entries, expected B = " +
-               std::to_string(B));
+    fail_value("lengths has " + std::to_string(lengths.size()) +
+               " entries, expected B = " + std::to_string(B));
   return lengths;
 }
 

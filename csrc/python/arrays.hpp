@@ -65,8 +65,7 @@ class Arguments {
   }
   // An array whose rows (last axis) are contiguous; its other strides, in elements, go to `steps`.
   template <class R>
-  const R* rows(py::handle object, const char* name, Shape shape, idx* t_step,
-                idx* b_step) {
+  const R* rows(py::handle object, const char* name, Shape shape, idx* t_step, idx* b_step) {
     const void* p = data(object, name, shape, 2);
     *t_step = stride(0);
     *b_step = stride(1);
@@ -81,8 +80,7 @@ class Arguments {
   const std::vector<py::object>& kept() const { return kept_; }
 
  private:
-  const void* data(py::handle object, const char* name, Shape shape,
-                   int contiguous_from);
+  const void* data(py::handle object, const char* name, Shape shape, int contiguous_from);
   idx stride(int axis) const;
 
   Precision precision_;

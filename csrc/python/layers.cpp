@@ -36,8 +36,11 @@ template <class R>
 class PullbackOf : public Pullback {
  public:
   PullbackOf(Call<R> call, const LayerArguments& a)
-      : call_(std::move(call)), cell_name_(a.cell), sequence_(a.sequence),
-        has_b_a_(!a.b_a.is_none()), has_b_aa_(!a.b_aa.is_none()) {}
+      : call_(std::move(call)),
+        cell_name_(a.cell),
+        sequence_(a.sequence),
+        has_b_a_(!a.b_a.is_none()),
+        has_b_aa_(!a.b_aa.is_none()) {}
 
   py::tuple forward(const LayerArguments& a) {
     call_.want_results(a);
@@ -62,7 +65,8 @@ class PullbackOf : public Pullback {
     p.keep_saved = retain;
     Runner runner(3 * call_.operations);
     Memory work(call_.cell->backward_work(p, runner.threads()));
-    need_tape();  // another thread may have taken it meanwhile; from here on it is this call's alone
+    need_tape();  // another thread may have taken it meanwhile; from here on it is this call's
+                  // alone
     Memory tape, packed;
     if (!retain) {
       tape = std::move(tape_);
@@ -95,8 +99,7 @@ class PullbackOf : public Pullback {
 
   static std::vector<bool> skipped(py::handle skip) {
     std::vector<bool> result(std::size(gradient_names), false);
-    if (PyUnicode_Check(skip.ptr()))
-      fail_type("skip is a str, expected a tuple of names");
+    if (PyUnicode_Check(skip.ptr())) fail_type("skip is a str, expected a tuple of names");
     for (py::handle name : skip) {
       std::string names;
       bool known = false;

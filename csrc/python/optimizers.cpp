@@ -13,8 +13,8 @@ class Lists {
 
   void add(const py::list& list, const char* name, bool writeable) {
     if (!columns_.empty() && list.size() != columns_[0].size())
-      fail_value(std::string(name) + " has " + std::to_string(list.size()) +
-                 " arrays, expected " + std::to_string(columns_[0].size()));
+      fail_value(std::string(name) + " has " + std::to_string(list.size()) + " arrays, expected " +
+                 std::to_string(columns_[0].size()));
     std::vector<py::array> arrays;
     for (std::size_t i = 0; i < list.size(); ++i) {
       const std::string at = std::string(name) + "[" + std::to_string(i) + "]";
@@ -43,9 +43,8 @@ class Lists {
     for (std::size_t i = 0; i < columns_[0].size(); ++i)
       with_type(precision(columns_[0][i], ""), [&](auto zero) {
         using R = decltype(zero);
-        f(zero, columns_[0][i].size(), [&](std::size_t j) {
-          return static_cast<R*>(const_cast<void*>(columns_[j][i].data()));
-        });
+        f(zero, columns_[0][i].size(),
+          [&](std::size_t j) { return static_cast<R*>(const_cast<void*>(columns_[j][i].data())); });
         return 0;
       });
   }
@@ -70,7 +69,7 @@ void sgd_step(py::list params, py::list grads, py::object velocities, double lr,
 void adam_step(py::list params, py::list grads, py::list m, py::list v, idx step, double lr,
                double beta1, double beta2, double eps, double weight_decay) {
   const double t = static_cast<double>(step);
-  const AdamStep s = {lr,  beta1, beta2, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t),
+  const AdamStep s = {lr,  beta1,       beta2, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t),
                       eps, weight_decay};
   Lists lists(params, "params");
   lists.add(grads, "grads", false);

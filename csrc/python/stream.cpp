@@ -32,7 +32,8 @@ class StreamOf : public Stream {
     packed_ = Memory(cell_->packed_size(p_));
     cell_->pack(p_, packed_.get());
     work_ = Memory(cell_->forward_work(p_, 1));
-    for (auto& state : state_) state.assign(static_cast<std::size_t>(cell_->states * batch * p_.H), 0);
+    for (auto& state : state_)
+      state.assign(static_cast<std::size_t>(cell_->states * batch * p_.H), 0);
   }
 
   py::object step(py::handle x, py::handle out) override {
@@ -69,7 +70,8 @@ class StreamOf : public Stream {
       from[i] = arguments.optional<R>(parts[static_cast<std::size_t>(i)], initial_names[i],
                                       {{"B", p_.B}, {"H", p_.H}});
     for (int i = 0; i < cell_->states; ++i)
-      for (idx j = 0; j < p_.B * p_.H; ++j) part(now_, i)[j] = from[i] == nullptr ? R(0) : from[i][j];
+      for (idx j = 0; j < p_.B * p_.H; ++j)
+        part(now_, i)[j] = from[i] == nullptr ? R(0) : from[i][j];
   }
 
   // Sets the states of some rows, or of all of them, to zero.
@@ -83,8 +85,8 @@ class StreamOf : public Stream {
           fail_type("rows has a " + describe(row) + ", expected integers");
         const idx b = PyNumber_AsSsize_t(row.ptr(), nullptr);
         if (b < 0 || b >= p_.B)
-          fail_value("rows has " + std::string(py::str(row)) + ", expected 0 <= row < B = " +
-                     std::to_string(p_.B));
+          fail_value("rows has " + std::string(py::str(row)) +
+                     ", expected 0 <= row < B = " + std::to_string(p_.B));
         chosen.push_back(b);
       }
     }
@@ -193,7 +195,8 @@ PyObject* fast_step(PyObject* self, PyObject* const* args, Py_ssize_t count, PyO
   return nullptr;
 }
 
-PyMethodDef step_method = {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fast_step)),
+PyMethodDef step_method = {"step",
+                           reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fast_step)),
                            METH_FASTCALL | METH_KEYWORDS, "step(x_t, out=None)"};
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 The letters are those of the maths: ``T`` steps, ``B`` sequences, ``I`` inputs, ``H`` hidden units,
 ``G`` gates. ``x`` is ``(T, B, I)``, ``a`` is ``(T, B, H)``, ``W_ax`` ``(G*H, I)``, ``W_aa``
-``(G*H, H)``, ``b_a`` and ``b_aa`` ``(G*H,)``, states ``(B, H)``. All arrays of a call have one dtype,
-float32 or float64. `rnnfast.reference` has the same functions in plain NumPy.
+``(G*H, H)``, ``b_a`` and ``b_aa`` ``(G*H,)``, states ``(B, H)``. All arrays of a call have one
+dtype, float32 or float64. `rnnfast.reference` has the same functions in plain NumPy.
 """
 
 from __future__ import annotations
