@@ -20,6 +20,7 @@
 //   backward<stage>(Backward&)  in reverse order of the stages: saved, prev, next, param, dstate
 //                               (and doperand) -> delta, dstate, dparam
 #pragma once
+#include "../simd/math.hpp"
 
 namespace rnnfast {
 namespace {

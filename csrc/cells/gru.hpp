@@ -4,6 +4,7 @@
 //   reset before the product:  n = tanh(x_n + W_aa,n q + b_aa,n)   with q = r a_prev
 //   a = (1 - z) n + z a_prev
 #pragma once
+#include "cell.hpp"
 
 namespace rnnfast {
 namespace {

@@ -4,6 +4,7 @@
 //   i = sigmoid(z_i + p_i c_prev)   f = sigmoid(z_f + p_f c_prev)   g = tanh(z_g)
 //   c = f c_prev + i g              o = sigmoid(z_o + p_o c)        a = o tanh(c)
 #pragma once
+#include "cell.hpp"
 
 namespace rnnfast {
 namespace {

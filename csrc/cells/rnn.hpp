@@ -1,5 +1,6 @@
 // The plain recurrent cell: a = g1(W_ax x + b_a + W_aa a_prev + b_aa).
 #pragma once
+#include "cell.hpp"
 
 namespace rnnfast {
 namespace {

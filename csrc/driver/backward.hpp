@@ -2,6 +2,9 @@
 // its deltas (over the saved vectors, unless they are to stay) and the product with W_aa carries
 // them one step back; chunk by chunk the deltas then give dx and the gradients of the weights.
 #pragma once
+#include "../gemm/transposed.hpp"
+#include "gang.hpp"
+#include "memory.hpp"
 
 namespace rnnfast {
 namespace {

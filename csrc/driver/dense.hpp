@@ -1,6 +1,9 @@
 // y = g2(W x + b) over the rows of a matrix, and its gradients: product, bias and activation in one
 // pass over blocks of rows that stay in the cache.
 #pragma once
+#include "../gemm/transposed.hpp"
+#include "../kernels.hpp"
+#include "../simd/math.hpp"
 
 namespace rnnfast {
 namespace {

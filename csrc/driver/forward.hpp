@@ -1,6 +1,10 @@
 // Forward over time for one group of rows: the input product for a chunk of steps, then step by
 // step and panel by panel the recurrent product, with the cell as its epilogue.
 #pragma once
+#include "../gemm/dots.hpp"
+#include "../gemm/pack.hpp"
+#include "gang.hpp"
+#include "memory.hpp"
 
 namespace rnnfast {
 namespace {

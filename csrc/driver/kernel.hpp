@@ -1,6 +1,10 @@
 // One cell's kernels in one precision: sizes of memory, packing, forward, backward. Tasks are whole
 // groups of rows; only weight gradients too large for a group to own are split by rows of W.
 #pragma once
+#include <type_traits>
+
+#include "backward.hpp"
+#include "forward.hpp"
 
 namespace rnnfast {
 namespace {

@@ -1,27 +1,13 @@
 // Where everything lies: the packed weights, what a group of rows keeps for the backward pass (the
-// tape), and each thread's working memory. Every layout is written once, as a function that takes
-// its arrays from an Arena; an Arena without memory only adds up the size.
+// tape), and each thread's working memory.
 #pragma once
+#include "../cells/cell.hpp"
+#include "../gemm/tile.hpp"
+#include "../problem.hpp"
+#include "arena.hpp"
 
 namespace rnnfast {
 namespace {
-
-class Arena {
- public:
-  explicit Arena(void* memory) : base_(static_cast<char*>(memory)) {}
-
-  template <class T>
-  T* take(idx n) {
-    char* start = base_ == nullptr ? nullptr : base_ + used_;
-    used_ += (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64;
-    return reinterpret_cast<T*>(start);
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  char* base_;
-  std::size_t used_ = 0;
-};
 
 // The gates of one stage, in the order of their slots.
 struct Side {

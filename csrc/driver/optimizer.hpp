@@ -1,6 +1,8 @@
 // One optimiser step over an array, in place, in one pass. Plain loops: the compiler makes vectors
 // of them.
 #pragma once
+#include "../kernels.hpp"
+#include "../simd/vector.hpp"
 
 namespace rnnfast {
 namespace {

@@ -1,5 +1,6 @@
 // Loops that show what this machine can do: the floor that the benchmarks compare with.
 #pragma once
+#include "forward.hpp"
 
 namespace rnnfast {
 namespace {

@@ -2,21 +2,9 @@
 // tables through which it is reached. All names but the tier's isa_ function are local to its file:
 // the linker must never take one tier's copy of a function for another's.
 #pragma once
-#include <type_traits>
-
 #include "../cells/all.hpp"
-#include "../gemm/dots.hpp"
-#include "../gemm/pack.hpp"
-#include "../gemm/tile.hpp"
-#include "../gemm/transposed.hpp"
-#include "../kernels.hpp"
-#include "../simd/math.hpp"
-#include "backward.hpp"
 #include "dense.hpp"
-#include "forward.hpp"
-#include "gang.hpp"
 #include "kernel.hpp"
-#include "memory.hpp"
 #include "optimizer.hpp"
 #include "probe.hpp"
 

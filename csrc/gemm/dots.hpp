@@ -1,6 +1,7 @@
 // The product with weights as they lie in memory, row-major, for a few rows that would not repay
 // packing them: each result is a dot product of two contiguous rows.
 #pragma once
+#include "../simd/vector.hpp"
 
 namespace rnnfast {
 namespace {

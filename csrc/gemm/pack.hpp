@@ -1,5 +1,6 @@
 // Weights and operands rearranged into panels: [panel][k][vector of the panel][lane].
 #pragma once
+#include "tile.hpp"
 
 namespace rnnfast {
 namespace {

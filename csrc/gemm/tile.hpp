@@ -8,6 +8,7 @@
 // The panel's next k lies panel_step further on: packed panels and plain row-major matrices are the
 // same to it.
 #pragma once
+#include "../simd/vector.hpp"
 
 namespace rnnfast {
 namespace {

@@ -1,6 +1,8 @@
 // The product of the weight gradients: C[m][n] += sum over k of left[k][m] * right[k][n], where k
 // runs over the rows of a batch at many steps.
 #pragma once
+#include "../driver/arena.hpp"
+#include "pack.hpp"
 
 namespace rnnfast {
 namespace {

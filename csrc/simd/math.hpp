@@ -7,6 +7,7 @@
 //
 // One ULP more where fma is two roundings. Results below the smallest normal number may be 0.
 #pragma once
+#include "vector.hpp"
 
 namespace rnnfast {
 namespace {
