@@ -1,4 +1,4 @@
-// The registry: one line a cell.
+// The registry: a cell's file, and its name in the list.
 #pragma once
 #include "cell.hpp"
 #include "gru.hpp"
