@@ -81,7 +81,7 @@ def run(
     Parameters
     ----------
     cell : str
-        A name of ``rnnfast.reference.registry``.
+        A name of ``rnnfast.reference.CELLS``.
     x : ndarray, (T, B, I)
         The input. Any strides.
     state : ndarray (B, H), tuple of two of them, or None
@@ -161,20 +161,9 @@ def run_vjp(
     if reserved:
         _refuse(reserved)
     return _rnnfast.run_vjp(
-        cell,
-        x,
-        state,
-        W_ax,
-        W_aa,
-        b_a,
-        b_aa,
-        peephole,
-        lengths,
-        reverse,
-        out,
-        True,
-        checkpoint,
-    )
+        cell, x, state, W_ax, W_aa, b_a, b_aa,
+        peephole, lengths, reverse, out, True, checkpoint,
+    )  # fmt: skip
 
 
 def rnn(
@@ -186,7 +175,10 @@ def rnn(
     b_aa: Array | None = None,
     *,
     g1: str = "tanh",
-    **options: Any,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
 ) -> tuple[Array, Array]:
     """Plain recurrent layer: ``a<t> = g1(W_ax x<t> + b_a + W_aa a<t-1> + b_aa)``.
 
@@ -194,7 +186,7 @@ def rnn(
     ----------
     g1 : {"tanh", "relu", "sigmoid", "identity"}
         The activation.
-    x, a0, W_ax, W_aa, b_a, b_aa, **options
+    x, a0, W_ax, W_aa, b_a, b_aa, lengths, reverse, out
         As in `run`; G is 1.
 
     Returns
@@ -202,7 +194,10 @@ def rnn(
     a : ndarray, (T, B, H)
     a_T : ndarray, (B, H)
     """
-    return run(_variant("rnn", "g1", g1, G1), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    if reserved:
+        _refuse(reserved)
+    cell = _variant("rnn", "g1", g1, G1)
+    return run(cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out)
 
 
 def rnn_vjp(
@@ -214,10 +209,26 @@ def rnn_vjp(
     b_aa: Array | None = None,
     *,
     g1: str = "tanh",
-    **options: Any,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
 ) -> tuple[Array, Array, Pullback]:
-    """`rnn` with its pullback; see `run_vjp`."""
-    return run_vjp(_variant("rnn", "g1", g1, G1), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    """`rnn` with its pullback; returns what `run_vjp` does.
+
+    Parameters
+    ----------
+    x, a0, W_ax, W_aa, b_a, b_aa, g1, lengths, reverse, out, checkpoint
+        As in `rnn` and `run_vjp`.
+    """
+    if reserved:
+        _refuse(reserved)
+    cell = _variant("rnn", "g1", g1, G1)
+    return run_vjp(
+        cell, x, a0, W_ax, W_aa, b_a, b_aa,
+        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def lstm(
@@ -229,7 +240,10 @@ def lstm(
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    **options: Any,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
 ) -> tuple[Array, tuple[Array, Array]]:
     """Long short-term memory, gates in the order i f g o.
 
@@ -245,7 +259,7 @@ def lstm(
     ----------
     peephole : ndarray (3, H), optional
         Peephole weights.
-    x, state, W_ax, W_aa, b_a, b_aa, **options
+    x, state, W_ax, W_aa, b_a, b_aa, lengths, reverse, out
         As in `run`; G is 4 and `state` is ``(a0, c0)``.
 
     Returns
@@ -259,8 +273,13 @@ def lstm(
     "Learning to forget", 2000, section 3; Gers & Schmidhuber, "Recurrent nets that time and
     count", 2000, section 2.
     """
+    if reserved:
+        _refuse(reserved)
     cell = "lstm" if peephole is None else "lstm_peephole"
-    return run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole, **options)
+    return run(
+        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole,
+        lengths=lengths, reverse=reverse, out=out,
+    )  # fmt: skip
 
 
 def lstm_vjp(
@@ -272,11 +291,26 @@ def lstm_vjp(
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    **options: Any,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
 ) -> tuple[Array, tuple[Array, Array], Pullback]:
-    """`lstm` with its pullback; see `run_vjp`."""
+    """`lstm` with its pullback; returns what `run_vjp` does.
+
+    Parameters
+    ----------
+    x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out, checkpoint
+        As in `lstm` and `run_vjp`.
+    """
+    if reserved:
+        _refuse(reserved)
     cell = "lstm" if peephole is None else "lstm_peephole"
-    return run_vjp(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole, **options)
+    return run_vjp(
+        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole,
+        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def gru(
@@ -288,7 +322,10 @@ def gru(
     b_aa: Array | None = None,
     *,
     reset: str = "after",
-    **options: Any,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
 ) -> tuple[Array, Array]:
     """Gated recurrent unit, gates in the order r z n.
 
@@ -303,7 +340,7 @@ def gru(
     ----------
     reset : {"after", "before"}
         Whether r acts on the product (PyTorch, cuDNN) or on the state (the paper).
-    x, a0, W_ax, W_aa, b_a, b_aa, **options
+    x, a0, W_ax, W_aa, b_a, b_aa, lengths, reverse, out
         As in `run`; G is 3.
 
     Returns
@@ -315,7 +352,10 @@ def gru(
     ----------
     Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, section 2.3.
     """
-    return run(_variant("gru", "reset", reset, RESETS), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    if reserved:
+        _refuse(reserved)
+    cell = _variant("gru", "reset", reset, RESETS)
+    return run(cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out)
 
 
 def gru_vjp(
@@ -327,7 +367,23 @@ def gru_vjp(
     b_aa: Array | None = None,
     *,
     reset: str = "after",
-    **options: Any,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
 ) -> tuple[Array, Array, Pullback]:
-    """`gru` with its pullback; see `run_vjp`."""
-    return run_vjp(_variant("gru", "reset", reset, RESETS), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    """`gru` with its pullback; returns what `run_vjp` does.
+
+    Parameters
+    ----------
+    x, a0, W_ax, W_aa, b_a, b_aa, reset, lengths, reverse, out, checkpoint
+        As in `gru` and `run_vjp`.
+    """
+    if reserved:
+        _refuse(reserved)
+    cell = _variant("gru", "reset", reset, RESETS)
+    return run_vjp(
+        cell, x, a0, W_ax, W_aa, b_a, b_aa,
+        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+    )  # fmt: skip

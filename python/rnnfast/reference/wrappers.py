@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from .cell import CELLS, Array
-from .checks import State
+from .checks import State, refuse
 from .functional import Pullback, run, run_vjp
 
 
@@ -28,10 +30,15 @@ def rnn(
     b_aa: Array | None = None,
     *,
     g1: str = "tanh",
-    **options: Any,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
 ) -> tuple[Array, Array]:
     """a = g1(W_aa a_prev + W_ax x + b_a + b_aa), g1 tanh, relu, sigmoid or identity; see `run`."""
-    return run(_variant("rnn_", "g1", g1), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    refuse(reserved)
+    cell = _variant("rnn_", "g1", g1)
+    return run(cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out)
 
 
 def rnn_vjp(
@@ -43,10 +50,19 @@ def rnn_vjp(
     b_aa: Array | None = None,
     *,
     g1: str = "tanh",
-    **options: Any,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
 ) -> tuple[Array, Array, Pullback]:
     """`rnn` and its pullback; see `run_vjp`."""
-    return run_vjp(_variant("rnn_", "g1", g1), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    refuse(reserved)
+    cell = _variant("rnn_", "g1", g1)
+    return run_vjp(
+        cell, x, a0, W_ax, W_aa, b_a, b_aa,
+        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def lstm(
@@ -58,11 +74,18 @@ def lstm(
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    **options: Any,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
 ) -> tuple[Array, tuple[Array, Array]]:
     """c = f c_prev + i g; a = o tanh(c), optionally with peephole (3, H), rows i f o; see `run`."""
+    refuse(reserved)
     cell = _lstm(peephole)
-    return run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole, **options)
+    return run(
+        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole,
+        lengths=lengths, reverse=reverse, out=out,
+    )  # fmt: skip
 
 
 def lstm_vjp(
@@ -74,11 +97,19 @@ def lstm_vjp(
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    **options: Any,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
 ) -> tuple[Array, tuple[Array, Array], Pullback]:
     """`lstm` and its pullback; see `run_vjp`."""
+    refuse(reserved)
     cell = _lstm(peephole)
-    return run_vjp(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole, **options)
+    return run_vjp(
+        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole,
+        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def gru(
@@ -90,10 +121,15 @@ def gru(
     b_aa: Array | None = None,
     *,
     reset: str = "after",
-    **options: Any,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    **reserved: Any,
 ) -> tuple[Array, Array]:
     """a = (1-z) n + z a_prev; reset "after" or "before" the product of n; see `run`."""
-    return run(_variant("gru_", "reset", reset), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    refuse(reserved)
+    cell = _variant("gru_", "reset", reset)
+    return run(cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out)
 
 
 def gru_vjp(
@@ -105,7 +141,16 @@ def gru_vjp(
     b_aa: Array | None = None,
     *,
     reset: str = "after",
-    **options: Any,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    out: Array | None = None,
+    checkpoint: bool = False,
+    **reserved: Any,
 ) -> tuple[Array, Array, Pullback]:
     """`gru` and its pullback; see `run_vjp`."""
-    return run_vjp(_variant("gru_", "reset", reset), x, a0, W_ax, W_aa, b_a, b_aa, **options)
+    refuse(reserved)
+    cell = _variant("gru_", "reset", reset)
+    return run_vjp(
+        cell, x, a0, W_ax, W_aa, b_a, b_aa,
+        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+    )  # fmt: skip
