@@ -1,10 +1,12 @@
 // What a test reports: failures by name, and how many values were compared.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace test {

@@ -17,8 +17,6 @@ double activate(Activation g, double z) {
       return z > 0 ? z : 0;
     case Activation::sigmoid:
       return 1 / (1 + std::exp(-z));
-    case Activation::exp:
-      return std::exp(z);
     default:
       return z;  // identity; softmax is made of exp, over a row
   }
