@@ -25,10 +25,10 @@ struct RowOrder {
   }
 };
 
-// Enough rows that a group makes use of each weight it reads, the more the further away the weights
-// are; but several groups, since threads take whole ones.
+// Enough rows that a group makes use of each weight it reads (tiles of 5 and 6 rows), the more the
+// further away the weights are; but several groups, since threads take whole ones.
 inline idx group_rows(idx B, idx weight_bytes) {
-  const idx least = weight_bytes > (idx(2) << 20) ? 32 : weight_bytes >= (idx(256) << 10) ? 16 : 8;
+  const idx least = weight_bytes > (idx(2) << 20) ? 32 : 16;
   if (B >= 4 * least) return least;
   if (B >= 8) return std::max(idx(4), (B + 1) / 2);
   return B;

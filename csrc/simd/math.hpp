@@ -2,7 +2,7 @@
 //
 //   function   range        error, float32       error, float64   NaN, Inf
 //   exp        all          2 ULP                4 ULP            NaN; 0 and Inf at the ends
-//   tanh       all          2 ULP                4 ULP            NaN; -1 and 1, sign of 0 kept
+//   tanh       all          3 ULP                4 ULP            NaN; -1 and 1, sign of 0 kept
 //   sigmoid    all          3 ULP                4 ULP            NaN; 0 and 1
 //
 // One ULP more where fma is two roundings. Results below the smallest normal number may be 0.
@@ -25,6 +25,7 @@ struct ExpOf<float> {
   static constexpr float magic = 12582912.0f, log2e = 1.44269504f;
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   static constexpr float lowest = -104.0f, highest = 89.0f;  // exp is 0 and Inf beyond
+  static constexpr float tanh_end = 18.4f;                   // expm1(-18.4) rounds to -1
   static constexpr float sigmoid_end = 88.0f;                // exp(88) is finite, 1/exp(88) is 0
 
   // (exp(r) - 1 - r) / r^2, minimax.
@@ -43,7 +44,7 @@ struct ExpOf<double> {
   static constexpr double magic = 6755399441055744.0, log2e = 1.4426950408889634;
   static constexpr double ln2_high = 0.69314718036912382, ln2_low = 1.9082149292705877e-10;
   static constexpr double lowest = -746.0, highest = 710.0;
-  static constexpr double sigmoid_end = 709.0;
+  static constexpr double tanh_end = 38.0, sigmoid_end = 709.0;
 
   // (exp(r) - 1 - r) / r^2 by its Taylor series, 1/2! + r/3! + ...: the first term left out is
   // below 2^-57 of the sum.
@@ -129,36 +130,14 @@ template <class R, class V = Vec<R>>
   return (V)((Bits)magnitude<R>(x) | ((Bits)sign & (Bits)splat<V>(R(-0.0))));
 }
 
-// In float32 1 - 2 / (exp(2|x|) + 1), and below 5/8, where that cancels, x + x^3 P(x^2), minimax:
-// 1 ULP, where the one formula below has 2.5.
-[[gnu::always_inline]] inline Vec<float> tanh_of(Vec<float> x) {
-  using V = Vec<float>;
-  V size = magnitude<float>(x);
-  auto [shifted, p] = reduce<float>(at_most(size + size, splat<V>(2 * 9.2f)));
-  V s = power_of_two<float>(shifted), one = splat<V>(1.0f);
-  V large = one - splat<V>(2.0f) / (one + fma(s, p, s));
-  V x2 = x * x;
-  V P = fma(x2, splat<V>(-5.70498872745e-3f), splat<V>(2.06390887954e-2f));
-  P = fma(x2, P, splat<V>(-5.37397155531e-2f));
-  P = fma(x2, P, splat<V>(1.33314422036e-1f));
-  P = fma(x2, P, splat<V>(-3.33332819422e-1f));
-  V small = fma(P * x2, size, size);
-  return with_sign_of<float>(x, size < splat<V>(0.625f) ? small : large);
-}
-
-// In float64 tanh(|x|) = -e / (e + 2) with e = expm1(-2|x|): no cancellation, e is never large.
-[[gnu::always_inline]] inline Vec<double> tanh_of(Vec<double> x) {
-  using V = Vec<double>;
-  V size = magnitude<double>(x);
-  auto [shifted, p] = reduce<double>(at_least(-(size + size), splat<V>(-38.0)));
-  V s = power_of_two<double>(shifted);
-  V e = fma(s, p, s - splat<V>(1.0));
-  return with_sign_of<double>(x, e / (e + splat<V>(2.0)));
-}
-
+// tanh(|x|) = -e / (e + 2) with e = expm1(-2|x|): no cancellation, and e is never large.
 template <class R, class V = Vec<R>>
 [[gnu::always_inline]] inline V tanh(V x) {
-  return tanh_of(x);
+  V size = magnitude<R>(x);
+  auto [shifted, p] = reduce<R>(at_least(-(size + size), splat<V>(-ExpOf<R>::tanh_end)));
+  V s = power_of_two<R>(shifted);
+  V e = fma(s, p, s - splat<V>(R(1)));
+  return with_sign_of<R>(x, e / (e + splat<V>(R(2))));
 }
 
 template <class R, class V = Vec<R>>
