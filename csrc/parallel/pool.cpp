@@ -2,7 +2,12 @@
 
 #include <pthread.h>
 #include <sched.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -11,6 +16,7 @@
 #include <fstream>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -61,6 +67,38 @@ int default_threads() {
 }
 
 std::atomic<int> chosen_threads{0};
+
+// A sleeping thread's place. The kernel may wake it on the processor of the thread that wakes it,
+// although another is idle (Linux looks for an idle one only while it believes that the cache's
+// processors have time), and there it would wait until its caller has done all the work alone. So
+// it is kept off that processor until it has woken.
+class Place {
+ public:
+#if defined(__linux__)
+  void begin() { thread_ = static_cast<pid_t>(syscall(SYS_gettid)); }
+  void avoid_this_processor() {
+    if (!moved_ && sched_getaffinity(thread_, sizeof home_, &home_) != 0) return;
+    cpu_set_t others = home_;
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE) return;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) > 0) moved_ = sched_setaffinity(thread_, sizeof others, &others) == 0;
+  }
+  void restore() {
+    if (moved_) sched_setaffinity(0, sizeof home_, &home_);
+    moved_ = false;
+  }
+
+ private:
+  pid_t thread_ = 0;
+  cpu_set_t home_;
+  bool moved_ = false;
+#else
+  void begin() {}
+  void avoid_this_processor() {}
+  void restore() {}
+#endif
+};
 
 class Pool {
  public:
@@ -131,10 +169,12 @@ class Pool {
     took_part_.store(1, std::memory_order_relaxed);
     door_.fetch_and(~closed, std::memory_order_acq_rel);  // a late one may still be leaving
     generation_.fetch_add(1);
-    if (asleep_.load() > 0) {
+    if (asleep_.load() == 0) return;
+    {
       std::lock_guard<std::mutex> lock(sleep_);
-      wake_.notify_all();
+      for (Place* sleeper : sleepers_) sleeper->avoid_this_processor();
     }
+    wake_.notify_all();
   }
 
   void work(int slot) {
@@ -169,8 +209,10 @@ class Pool {
     const FlushDenormals flush;
     const int cores = processors();
     std::uint64_t seen = 0;
+    Place place;
+    place.begin();
     for (;;) {
-      wait(seen, slot < cores);
+      wait(seen, slot < cores, place);
       seen = generation_.load();
       if ((door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0 && slot < job_.threads) {
         const int rank = took_part_.fetch_add(1, std::memory_order_acq_rel);
@@ -183,7 +225,7 @@ class Pool {
     }
   }
 
-  void wait(std::uint64_t seen, bool may_spin) {
+  void wait(std::uint64_t seen, bool may_spin, Place& place) {
     const auto since = std::chrono::steady_clock::now();
     while (may_spin && std::chrono::steady_clock::now() - since < spin_time)
       for (int turn = 0; turn < 64; ++turn) {
@@ -192,8 +234,11 @@ class Pool {
       }
     std::unique_lock<std::mutex> lock(sleep_);
     asleep_.fetch_add(1);
+    sleepers_.push_back(&place);
     wake_.wait(lock, [&] { return generation_.load() != seen; });
+    sleepers_.erase(std::find(sleepers_.begin(), sleepers_.end(), &place));
     asleep_.fetch_sub(1);
+    place.restore();
   }
 
   static thread_local bool inside_task;
@@ -209,6 +254,7 @@ class Pool {
   std::atomic<int> asleep_{0};
   std::mutex sleep_;
   std::condition_variable wake_;
+  std::vector<Place*> sleepers_;
 };
 
 thread_local bool Pool::inside_task = false;

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from statistics import median, quantiles
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 Call = Callable[[], Any]
 
-PAUSE = 0.005  # seconds in which another program's threads stop spinning
+PAUSE = 0.005  # seconds of rest before a block
+LONGEST_WAIT = 0.5  # seconds after which threads that still run are taken as they are
 BLOCK = 0.01  # seconds of calls of one program in a row, at least one call
 SAMPLE = 1e-4  # seconds of calls timed together, so that the clock costs nothing
 ROUNDS = (3, 50)  # blocks of each program, at least and at most
@@ -69,12 +70,21 @@ def compare(calls: Mapping[str, Call], budget: float) -> dict[str, Timing]:
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
                 if number == 0 or blocks[name].least < budget:
-                    sleep(PAUSE)
+                    rest()
                     blocks[name].run()
     finally:
         if collecting:
             gc.enable()
     return {name: summary(block.samples, block.calls) for name, block in blocks.items()}
+
+
+def rest() -> None:
+    """Sleep until no thread of this process runs: some pools spin for long after a call."""
+    for _ in range(round(LONGEST_WAIT / PAUSE)):
+        before = process_time()
+        sleep(PAUSE)
+        if process_time() - before < PAUSE / 5:
+            return
 
 
 def _rounds(seconds: float, budget: float) -> int:
