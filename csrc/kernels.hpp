@@ -43,7 +43,7 @@ struct CellKernels {
   const char* name;
   int gates, states, params, stages;
   std::size_t (*packed_size)(const Problem<R>&);
-  void (*pack)(const Problem<R>&, void* packed);
+  void (*pack)(const Problem<R>&, const Control&, void* packed);
   std::size_t (*tape_size)(const Problem<R>&);
   std::size_t (*forward_work)(const Problem<R>&, int threads);
   void (*forward)(const Problem<R>&, const Control&, void* packed, void* tape, void* work);

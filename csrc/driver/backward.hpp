@@ -211,8 +211,7 @@ class BackwardPass {
     constexpr idx W = lanes<R>;
     const idx blocks = round_up<R>(p_.I) / W, K = Cell::gates * z_.units;
     for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - delta_;
-    for (idx block = 0; block < blocks; block += max_vectors) {
-      int vectors = static_cast<int>(blocks - block < max_vectors ? blocks - block : max_vectors);
+    for_each_panel(0, blocks, max_vectors, [&](idx block, int vectors) {
       const idx column = block * W, width = vectors * W;
       const idx valid = p_.I - column < width ? p_.I - column : width;
       Tile<R> t = {delta_, scratch_.delta_offset, 1,    back_.W_ax + column * K, width, K, nullptr,
@@ -225,7 +224,7 @@ class BackwardPass {
           std::memcpy(p_.dx + g_.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
                       scratch_.tile + at * width, valid * sizeof(R));
       }
-    }
+    });
   }
 
   // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts.
@@ -301,10 +300,8 @@ class BackwardPass {
     R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
     const R* init = s == 0 ? out : nullptr;
     const idx K = St::gates * z_.units;
-    const idx last = gang_.last_block(z_.blocks);
-    for (idx block = gang_.first_block(z_.blocks); block < last; block += max_vectors) {
-      idx left = last - block;
-      int vectors = static_cast<int>(left < max_vectors ? left : max_vectors);
+    const idx first = gang_.first_block(z_.blocks), last = gang_.last_block(z_.blocks);
+    for_each_panel(first, last, max_vectors, [&](idx block, int vectors) {
       const idx column = block * lanes<R>;
       Tile<R> t = {q.delta + St::r.first * z_.units,
                    scratch_.delta_offset,
@@ -317,7 +314,7 @@ class BackwardPass {
                    out + column,
                    z_.state_step};
       product(t, q.rows, vectors);
-    }
+    });
     if constexpr (s > 0) stage_back<s - 1>(q);
   }
 

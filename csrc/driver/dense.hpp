@@ -96,18 +96,19 @@ template <class R>
 void dense_forward(const DenseProblem<R>& p, void* memory) {
   Arena arena(memory);
   const DenseMemory<R> m(arena, p);
-  pack_gates(p.W, p.O, p.I, only_gate, 1, max_vectors, m.W);
+  for_each_panel(0, m.outputs / lanes<R>, max_vectors, [&](idx block, int blocks) {
+    pack_gates(p.W, p.O, p.I, only_gate, 1, block, blocks, m.W + block * lanes<R> * p.I);
+  });
   for (idx o = 0; o < m.outputs; ++o) m.bias[o] = p.b != nullptr && o < p.O ? p.b[o] : R(0);
   for (idx first = 0; first < p.N; first += dense_rows) {
     const idx rows = p.N - first < dense_rows ? p.N - first : dense_rows;
     for (idx r = 0; r < rows; ++r) m.offset[r] = r * p.I;
-    for (idx o = 0; o < m.outputs; o += max_vectors * lanes<R>) {
-      const idx left = (m.outputs - o) / lanes<R>;
-      const int vectors = static_cast<int>(left < max_vectors ? left : max_vectors);
+    for_each_panel(0, m.outputs / lanes<R>, max_vectors, [&](idx block, int vectors) {
+      const idx o = block * lanes<R>;
       product(Tile<R>{p.x + first * p.I, m.offset, 1, m.W + o * p.I, vectors * lanes<R>, p.I,
                       m.bias + o, 0, m.rows + o, m.outputs},
               rows, vectors);
-    }
+    });
     for (idx r = 0; r < rows; ++r)
       activate(p.g2, m.rows + r * m.outputs, p.y + (first + r) * p.O, p.O);
   }
@@ -119,7 +120,9 @@ void dense_backward(const DenseProblem<R>& p, void* memory) {
   const DenseMemory<R> m(arena, p);
   std::memset(p.dW, 0, static_cast<std::size_t>(p.O * p.I) * sizeof(R));
   if (p.db != nullptr) std::memset(p.db, 0, static_cast<std::size_t>(p.O) * sizeof(R));
-  pack_transposed(p.W, p.O, p.I, only_gate, 1, m.W);
+  for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int blocks) {
+    pack_transposed(p.W, p.O, p.I, only_gate, 1, block, blocks, m.W + block * lanes<R> * m.outputs);
+  });
   for (idx i = 0; i < dense_rows * m.outputs; ++i) m.rows[i] = 0;
   for (idx first = 0; first < p.N; first += dense_rows) {
     const idx rows = p.N - first < dense_rows ? p.N - first : dense_rows;
@@ -134,16 +137,17 @@ void dense_backward(const DenseProblem<R>& p, void* memory) {
     add_transposed(
         Transposed<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0, m.outputs, p.dW},
         m.transposed);
-    for (idx i = 0; p.dx != nullptr && i < m.inputs; i += max_vectors * lanes<R>) {
-      const idx left = (m.inputs - i) / lanes<R>, width = left < max_vectors ? left : max_vectors;
-      const idx valid = p.I - i < width * lanes<R> ? p.I - i : width * lanes<R>;
-      product(Tile<R>{m.rows, m.offset, 1, m.W + i * m.outputs, width * lanes<R>, m.outputs,
-                      nullptr, 0, m.tile, width * lanes<R>},
-              rows, static_cast<int>(width));
+    if (p.dx == nullptr) continue;
+    for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int vectors) {
+      const idx i = block * lanes<R>, width = vectors * lanes<R>;
+      const idx valid = p.I - i < width ? p.I - i : width;
+      product(Tile<R>{m.rows, m.offset, 1, m.W + i * m.outputs, width, m.outputs, nullptr, 0,
+                      m.tile, width},
+              rows, vectors);
       for (idx r = 0; r < rows; ++r)
-        std::memcpy(p.dx + (first + r) * p.I + i, m.tile + r * width * lanes<R>,
+        std::memcpy(p.dx + (first + r) * p.I + i, m.tile + r * width,
                     static_cast<std::size_t>(valid) * sizeof(R));
-    }
+    });
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 template <class Cell, class R>
 struct ForwardScratch {
   R* input;                // (chunk * rows, input_step): W_ax x + b_a (+ b_aa), panel by panel
-  R* sums;                 // (rows, max_vectors * lanes): one panel's recurrent sums
+  R* sums;                 // (sums_size): some panels' recurrent sums
   R* state[Cell::states];  // (2, rows, state_step): when nothing is kept
   R* saved;                // (rows, saved_step): for a later stage, when nothing is kept
   idx* x_offset;           // (chunk * rows)
@@ -23,7 +23,7 @@ struct ForwardScratch {
 
   ForwardScratch(Arena& arena, const Sizes<Cell, R>& z)
       : input(arena.take<R>(z.chunk * z.group_rows * z.input_step)),
-        sums(arena.take<R>(z.group_rows * max_vectors * lanes<R>)) {
+        sums(arena.take<R>(z.sums_size)) {
     for (R*& s : state) s = arena.take<R>(2 * z.group_rows * z.state_step);
     saved = arena.take<R>(z.group_rows * z.saved_step);
     x_offset = arena.take<idx>(z.chunk * z.group_rows);
@@ -63,8 +63,8 @@ void forward_rows(const StepRows<R>& q) noexcept {
       for (int j = 0; j < St::gates; ++j) {
         f.z[St::r.gate[j]] = load(q.sums + r * q.sums_step + (b * St::gates + j) * W);
         if constexpr (St::split)
-          f.x[St::x.gate[j]] =
-              load(q.input + r * q.input_step + (St::x.first - St::first_slot + j) * W);
+          f.x[St::x.gate[j]] = load(q.input + r * q.input_step +
+                                    (b * St::slots + St::x.first - St::first_slot + j) * W);
       }
       for (int i = 0; i < Cell::states; ++i) f.prev[i] = load(q.prev[i] + state);
       for (int i = 0; i < Cell::params; ++i) f.param[i] = load(q.param + i * q.units + unit);
@@ -182,7 +182,9 @@ class ForwardPass {
     }
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      for_each_panel<St>([&](idx block, int blocks) {
+      const idx first_block = gang_.first_block(z_.blocks),
+                last_block = gang_.last_block(z_.blocks);
+      for_each_panel(first_block, last_block, St::blocks_per_panel, [&](idx block, int blocks) {
         idx at = (St::first_slot * z_.blocks + block * St::slots + (St::x.first - St::first_slot)) *
                  lanes<R>;
         multiply<St>({p_.x, scratch_.x_offset, p_.W_ax, p_.I, z_.H, St::x.gate, St::gates, block,
@@ -200,15 +202,6 @@ class ForwardPass {
     product(Tile<R>{d.left, d.offset, 1, packed + d.first_block * St::gates * lanes<R> * d.K,
                     vectors * lanes<R>, d.K, d.init, d.init_step, d.out, d.out_step},
             rows, vectors);
-  }
-
-  template <class St, class F>
-  [[gnu::always_inline]] void for_each_panel(F&& f) const {
-    const idx last = gang_.last_block(z_.blocks);
-    for (idx block = gang_.first_block(z_.blocks); block < last; block += St::blocks_per_panel) {
-      idx left = last - block;
-      f(block, static_cast<int>(left < St::blocks_per_panel ? left : St::blocks_per_panel));
-    }
   }
 
   template <class View>
@@ -254,17 +247,27 @@ class ForwardPass {
       using St = Stage<Cell, stage>;
       const R* left = stage == 0 ? q.prev[0] : q.saved + Cell::operand[stage] * z_.units;
       const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
-      for_each_panel<St>([&](idx block, int blocks) {
-        q.first_block = block;
-        q.blocks = blocks;
-        q.sums_step = blocks * St::gates * lanes<R>;
-        q.input = input + (St::first_slot * z_.blocks + block * St::slots) * lanes<R>;
-        multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates, block, blocks,
-                      q.input + (St::r.first - St::first_slot) * lanes<R>, z_.input_step,
-                      scratch_.sums, q.sums_step},
-                     packed_.W_aa[stage], active);
+      // the cell works on as many panels at once as `sums` holds: its chains of dependent
+      // operations overlap
+      const idx panel = St::blocks_per_panel * St::gates * lanes<R>;
+      const idx batch = z_.sums_size / (active * panel) * St::blocks_per_panel;
+      const idx last = gang_.last_block(z_.blocks);
+      for (idx first = gang_.first_block(z_.blocks); first < last; first += batch) {
+        const idx end = first + batch < last ? first + batch : last;
+        q.first_block = first;
+        q.blocks = end - first;
+        q.sums_step = q.blocks * St::gates * lanes<R>;
+        q.input = input + (St::first_slot * z_.blocks + first * St::slots) * lanes<R>;
+        const R* init = q.input + (St::r.first - St::first_slot) * lanes<R>;
+        for_each_panel(first, end, St::blocks_per_panel, [&](idx block, int blocks) {
+          const idx before = (block - first) * lanes<R>;
+          multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates, block, blocks,
+                        init + before * St::slots, z_.input_step,
+                        scratch_.sums + before * St::gates, q.sums_step},
+                       packed_.W_aa[stage], active);
+        });
         forward_rows<Cell, stage>(q);
-      });
+      }
       gang_.wait();
     });
   }

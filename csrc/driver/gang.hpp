@@ -7,8 +7,9 @@
 namespace rnnfast {
 namespace {
 
-// What the threads of a gang share; zero at the start.
-struct Meeting {
+// What the threads of a gang share; zero at the start. Nothing else lies in its cache lines: they
+// are written by one thread while the others look at them.
+struct alignas(128) Meeting {
   idx arrived;
   idx stop;
 };

@@ -63,7 +63,7 @@ struct Kernel {
     return arena.used();
   }
 
-  static void pack(const P& p, void* memory) {
+  static void pack(const P& p, const Control& control, void* memory) {
     const Z z(p);
     Arena arena(memory);
     Packed<Cell, R> packed(arena, z, p);
@@ -71,14 +71,34 @@ struct Kernel {
       using St = Stage<Cell, s>;
       pack_bias<St>(p, z, packed.bias_x);
       if (p.direct) return;
-      pack_gates(p.W_ax, p.H, p.I, St::x.gate, St::gates, St::blocks_per_panel, packed.W_ax[s]);
-      pack_gates(p.W_aa, p.H, p.H, St::r.gate, St::gates, St::blocks_per_panel, packed.W_aa[s]);
+      auto pack_side = [&](const R* w, idx K, const Side& side, R* out) {
+        for_panels(control, z.blocks, St::blocks_per_panel, St::gates * K, [&](idx first, int n) {
+          pack_gates(w, p.H, K, side.gate, St::gates, first, n,
+                     out + first * St::gates * lanes<R> * K);
+        });
+      };
+      pack_side(p.W_ax, p.I, St::x, packed.W_ax[s]);
+      pack_side(p.W_aa, p.H, St::r, packed.W_aa[s]);
     });
     for (idx i = 0; i < Cell::params; ++i)
       for (idx u = 0; u < z.units; ++u)
         packed.param[i * z.units + u] =
             p.param == nullptr || u >= p.H ? R(0) : p.param[i * p.H + u];
   }
+
+  // f(first block, blocks) for every panel, on several threads where the panels are large; a block
+  // is `length` vectors.
+  template <class F>
+  static void for_panels(const Control& control, idx blocks, idx per_panel, idx length, F&& f) {
+    const idx panels = (blocks + per_panel - 1) / per_panel;
+    const idx size = blocks * length * vector_bytes;
+    const idx parts = size < 2 * panel_bytes ? 1 : size / panel_bytes;
+    parallel(control, parts, [&](idx part, int) {
+      const idx end = panels * (part + 1) / parts * per_panel;
+      for_each_panel(panels * part / parts * per_panel, end < blocks ? end : blocks, per_panel, f);
+    });
+  }
+  static constexpr idx panel_bytes = 256 * 1024;  // that a thread packs in a few microseconds
 
   // b_a + b_aa for a gate whose sums are merged; of a split gate b_a and b_aa in their own slots.
   template <class St>
@@ -218,7 +238,7 @@ struct Kernel {
     const Packed<Cell, R> packed(packed_arena, z, p);
     const Tapes tapes(tape_arena, p);
     const Work work(work_arena, p, control.threads);
-    pack_back(p, work.back);
+    pack_back(p, control, work.back);
     zero_dx(p);
     zero(p, WeightGradients<R>(p));
     for (idx i = 0; i < z.groups; ++i) zero(p, work.gradients[i]);
@@ -228,11 +248,18 @@ struct Kernel {
       for (idx i = 0; i < z.groups; ++i) add_part(p, work.gradients[i]);
   }
 
-  static void pack_back(const P& p, const PackedBack<Cell, R>& back) {
-    pack_transposed(p.W_ax, p.H, p.I, all_x<Cell>.gate, Cell::gates, back.W_ax);
+  static void pack_back(const P& p, const Control& control, const PackedBack<Cell, R>& back) {
+    const Z z(p);
+    auto pack_side = [&](const R* w, idx N, const int* gate, int gates, R* out) {
+      const idx K = gates * z.units;
+      for_panels(control, round_up<R>(N) / lanes<R>, max_vectors, K, [&](idx first, int n) {
+        pack_transposed(w, p.H, N, gate, gates, first, n, out + first * lanes<R> * K);
+      });
+    };
+    if (p.dx != nullptr) pack_side(p.W_ax, p.I, all_x<Cell>.gate, Cell::gates, back.W_ax);
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      pack_transposed(p.W_aa, p.H, p.H, St::r.gate, St::gates, back.W_aa[s]);
+      pack_side(p.W_aa, p.H, St::r.gate, St::gates, back.W_aa[s]);
     });
   }
 

@@ -60,12 +60,17 @@ idx row_step(idx n) {
   return n > 0 && n * static_cast<idx>(sizeof(R)) % 2048 == 0 ? n + lanes<R> : n;
 }
 
+// Recurrent sums that wait for the cell: few enough to stay in the first-level cache beside the
+// weights' panels.
+constexpr idx sums_bytes = 8 * 1024;
 // The input product of one chunk of steps stays in the second-level cache.
 constexpr idx input_bytes = 256 * 1024;
 // So do the weight gradients that a group owns, beside the deltas.
 constexpr idx own_gradient_bytes = 256 * 1024;
 // From this much of W_aa on, a step takes long beside the threads' waiting for each other.
 constexpr idx sliced_weight_bytes = 128 * 1024;
+
+inline idx larger(idx a, idx b) { return a > b ? a : b; }
 
 // Sizes derived from the problem.
 template <class Cell, class R>
@@ -75,6 +80,7 @@ struct Sizes {
   idx saved_step, delta_step;
   idx input_step;  // between rows of the input product
   idx group_rows, groups;
+  idx sums_size;        // of recurrent sums at once, one panel at least
   idx chunk;            // steps whose input product is formed at once
   bool sliced;          // threads share the one group, each with a slice of its units
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
@@ -91,6 +97,7 @@ struct Sizes {
         input_step(row_step<R>(Cell::deltas * units)),
         group_rows(p.group_rows),
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
+        sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
         chunk(steps_of(p, input_bytes / (input_step * static_cast<idx>(sizeof(R))))),
         sliced(groups == 1 && blocks >= 2 * max_vectors &&
                weight_bytes(p, p.H) >= sliced_weight_bytes),

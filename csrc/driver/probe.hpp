@@ -17,7 +17,7 @@ double fma_loop(R* memory, idx repeats) {
   const Tile<R> t = {
       memory, offset, 1, memory + rows * K, width, K, nullptr, 0, memory + rows * K + K * width,
       width};
-  for (idx i = 0; i < repeats; ++i) tile<R, rows, vectors>(t);
+  for (idx i = 0; i < repeats; ++i) tile<R, rows, vectors, prefetch_ahead(rows, false)>(t);
   return 2.0 * static_cast<double>(repeats * K * rows * width);
 }
 

@@ -5,6 +5,16 @@
 namespace rnnfast {
 namespace {
 
+// f(first block, blocks) for each panel of the blocks [first, last).
+template <class F>
+[[gnu::always_inline]] inline void for_each_panel(idx first, idx last, idx blocks_per_panel,
+                                                  F&& f) {
+  for (; first < last; first += blocks_per_panel) {
+    const idx left = last - first;
+    f(first, static_cast<int>(left < blocks_per_panel ? left : blocks_per_panel));
+  }
+}
+
 // Columns of a matrix as lanes: out[k][lane] = w[row + lane][k] for lanes<R> rows, `valid` of them
 // real and the others 0. Rows of w are K long; k's in `out` are out_step apart.
 template <class R>
@@ -30,43 +40,35 @@ void pack_rows_as_lanes(const R* w, idx K, idx valid, R* out, idx out_step) {
   }
 }
 
-// Gate-interleaved panels of a (G*H, K) matrix, for one stage of a cell: panel p holds, for each k,
-// the vectors [block of units][gate of the stage]. gate[j] is the gate that stands j-th.
+// The gate-interleaved panel of `blocks` blocks of units of a (G*H, K) matrix, for one stage of a
+// cell: for each k, the vectors [block][gate of the stage]. gate[j] is the gate that stands j-th.
 template <class R>
-void pack_gates(const R* w, idx H, idx K, const int* gate, int gates, int blocks_per_panel,
+void pack_gates(const R* w, idx H, idx K, const int* gate, int gates, idx first_block, int blocks,
                 R* out) {
   constexpr idx W = lanes<R>;
-  const idx blocks = (H + W - 1) / W;
-  for (idx first = 0; first < blocks; first += blocks_per_panel) {
-    const idx in_panel = blocks - first < blocks_per_panel ? blocks - first : blocks_per_panel;
-    const idx step = in_panel * gates * W;
-    for (idx b = 0; b < in_panel; ++b)
-      for (int j = 0; j < gates; ++j) {
-        idx unit = (first + b) * W;
-        idx valid = H - unit < W ? H - unit : W;
-        pack_rows_as_lanes(w + (gate[j] * H + unit) * K, K, valid, out + (b * gates + j) * W, step);
-      }
-    out += K * step;
-  }
+  for (int b = 0; b < blocks; ++b)
+    for (int j = 0; j < gates; ++j) {
+      idx unit = (first_block + b) * W;
+      idx valid = H - unit < W ? H - unit : W;
+      pack_rows_as_lanes(w + (gate[j] * H + unit) * K, K, valid, out + (b * gates + j) * W,
+                         blocks * gates * W);
+    }
 }
 
-// Panels of the rows of a (G*H, N) matrix for products that sum over gates and units: k runs over
-// [gate][unit, padded to whole vectors], the padding being 0.
+// The panel of `blocks` blocks of columns of a (G*H, N) matrix, for products that sum over gates
+// and units: k runs over [gate][unit, padded to whole vectors], the padding being 0.
 template <class R>
-void pack_transposed(const R* w, idx H, idx N, const int* gate, int gates, R* out) {
+void pack_transposed(const R* w, idx H, idx N, const int* gate, int gates, idx first_block,
+                     int blocks, R* out) {
   constexpr idx W = lanes<R>;
-  const idx blocks = (N + W - 1) / W;
-  for (idx first = 0; first < blocks; first += max_vectors) {
-    const idx in_panel = blocks - first < max_vectors ? blocks - first : max_vectors;
-    for (int j = 0; j < gates; ++j)
-      for (idx u = 0; u < round_up<R>(H); ++u)
-        for (idx b = 0; b < in_panel; ++b, out += W) {
-          idx column = (first + b) * W;
-          idx valid = N - column < W ? N - column : W;
-          const R* from = w + (gate[j] * H + u) * N + column;
-          store(out, u >= H ? Vec<R>{} : valid == W ? load(from) : load_first(from, valid));
-        }
-  }
+  for (int j = 0; j < gates; ++j)
+    for (idx u = 0; u < round_up<R>(H); ++u)
+      for (int b = 0; b < blocks; ++b, out += W) {
+        idx column = (first_block + b) * W;
+        idx valid = N - column < W ? N - column : W;
+        const R* from = w + (gate[j] * H + u) * N + column;
+        store(out, u >= H ? Vec<R>{} : valid == W ? load(from) : load_first(from, valid));
+      }
 }
 
 // Rows given one by one, as panels of at most max_vectors vectors: out[panel][row][vector].

@@ -42,7 +42,9 @@ constexpr int partial_sums(int rows, int vectors) {
   return n >= 8 ? 1 : n >= 4 ? 2 : n >= 2 ? 4 : 8;
 }
 
-constexpr idx prefetch_bytes = 4096;
+// How many bytes of the panel ahead a tile asks for. Few rows wait for the weights, but asking for
+// what is near costs them more than it gives: only where the weights are `far`, beyond L2.
+constexpr idx prefetch_ahead(int rows, bool far) { return rows >= 4 ? 4096 : far ? 2048 : 0; }
 
 // One k: accumulate the outer product of a column of the left operand and a row of the panel.
 template <class R, int rows, int vectors>
@@ -72,7 +74,7 @@ template <class R, int rows, int vectors>
   }
 }
 
-template <class R, int rows, int vectors>
+template <class R, int rows, int vectors, idx ahead>
 void tile(const Tile<R>& t) noexcept {
   using V = Vec<R>;
   constexpr int parts = partial_sums(rows, vectors);
@@ -88,10 +90,10 @@ void tile(const Tile<R>& t) noexcept {
   for (idx i = 0; i < whole; i += parts) {
 #pragma GCC unroll 8
     for (int part = 0; part < parts; ++part) {
-      if constexpr (rows >= 4)
+      if constexpr (ahead > 0)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v)
-          __builtin_prefetch(reinterpret_cast<const char*>(panel + v * lanes<R>) + prefetch_bytes);
+          __builtin_prefetch(reinterpret_cast<const char*>(panel + v * lanes<R>) + ahead);
       accumulate<R, rows, vectors>(left, k, panel, sum[part]);
       k += k_step;
       panel += panel_step;
@@ -130,21 +132,23 @@ template <class R>
 using TileFunction = void (*)(const Tile<R>&) noexcept;
 
 template <class R, int vectors, int... m>
-TileFunction<R> tile_of_height(int rows, std::integer_sequence<int, m...>) {
-  static constexpr TileFunction<R> table[] = {tile<R, m + 1, vectors>...};
-  return table[rows - 1];
+TileFunction<R> tile_of_height(int rows, bool far, std::integer_sequence<int, m...>) {
+  static constexpr TileFunction<R> table[][sizeof...(m)] = {
+      {tile<R, m + 1, vectors, prefetch_ahead(m + 1, false)>...},
+      {tile<R, m + 1, vectors, prefetch_ahead(m + 1, true)>...}};
+  return table[far][rows - 1];
 }
 template <class R>
-TileFunction<R> find_tile(int rows, int vectors) {
+TileFunction<R> find_tile(int rows, int vectors, bool far) {
   switch (vectors) {
     case 1:
-      return tile_of_height<R, 1>(rows, std::make_integer_sequence<int, tile_rows(1)>());
+      return tile_of_height<R, 1>(rows, far, std::make_integer_sequence<int, tile_rows(1)>());
     case 2:
-      return tile_of_height<R, 2>(rows, std::make_integer_sequence<int, tile_rows(2)>());
+      return tile_of_height<R, 2>(rows, far, std::make_integer_sequence<int, tile_rows(2)>());
     case 3:
-      return tile_of_height<R, 3>(rows, std::make_integer_sequence<int, tile_rows(3)>());
+      return tile_of_height<R, 3>(rows, far, std::make_integer_sequence<int, tile_rows(3)>());
     default:
-      return tile_of_height<R, 4>(rows, std::make_integer_sequence<int, tile_rows(4)>());
+      return tile_of_height<R, 4>(rows, far, std::make_integer_sequence<int, tile_rows(4)>());
   }
 }
 
@@ -158,7 +162,7 @@ void product(Tile<R> t, idx rows, int vectors) noexcept {
   idx tiles = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
   for (idx i = 0; i < tiles; ++i) {
     idx height = rows / tiles + (i < rows % tiles);
-    const TileFunction<R> run = find_tile<R>(static_cast<int>(height), vectors);
+    const TileFunction<R> run = find_tile<R>(static_cast<int>(height), vectors, t.K > sum_chain);
     Tile<R> part = t;
     for (idx left = t.K; left > sum_chain; left -= sum_chain) {
       part.K = sum_chain;

@@ -103,7 +103,7 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
                          0,
                          tile,
                          vectors * W};
-            find_tile<R>(height, vectors)(q);
+            find_tile<R>(height, vectors, false)(q);
             add_tile(t, block + m, height, column, vectors, tile);
           }
         }

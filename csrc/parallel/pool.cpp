@@ -26,8 +26,6 @@ namespace rnnfast {
 namespace {
 
 constexpr auto spin_time = std::chrono::microseconds(30);
-// How long a gang waits for sleeping threads before it does without them.
-constexpr auto gathering_time = std::chrono::microseconds(60);
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -117,7 +115,8 @@ class Pool {
     return took_part_.load(std::memory_order_relaxed);
   }
 
-  int run_gang(int threads, void (*task)(void*, int, int), void* context) {
+  int run_gang(int threads, std::chrono::microseconds patience, void (*task)(void*, int, int),
+               void* context) {
     static const int cores = processors();
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     if (threads > cores) threads = cores;
@@ -129,7 +128,7 @@ class Pool {
     announce({threads, context, 0, nullptr, task});
     const auto since = std::chrono::steady_clock::now();
     while (took_part_.load(std::memory_order_acquire) < threads &&
-           std::chrono::steady_clock::now() - since < gathering_time)
+           std::chrono::steady_clock::now() - since < patience)
       relax();
     // whoever is inside counts; the few that only looked in leave by themselves
     door_.fetch_or(closed, std::memory_order_acq_rel);
@@ -288,8 +287,9 @@ int run_tasks(idx tasks, int threads, void (*task)(void*, idx, int), void* conte
   return the_pool().run(tasks, threads, task, context, poll, poll_context);
 }
 
-int run_gang(int threads, void (*task)(void*, int, int), void* context) {
-  return the_pool().run_gang(threads, task, context);
+int run_gang(int threads, std::chrono::microseconds patience, void (*task)(void*, int, int),
+             void* context) {
+  return the_pool().run_gang(threads, patience, task, context);
 }
 
 #if defined(__x86_64__)

@@ -1,6 +1,7 @@
 // The library's own threads: started when first needed, waiting for work with a short spin and then
 // asleep, and new in a forked child.
 #pragma once
+#include <chrono>
 #include <cstddef>
 
 namespace rnnfast {
@@ -21,8 +22,10 @@ int run_tasks(idx tasks, int threads, void (*task)(void* context, idx index, int
 
 // Runs task(context, rank, size) once for each rank below a size that is at most `threads` and the
 // number of processors: all at the same time, so that they may wait for each other. The size is
-// that of the threads that are there at once; 1 if the pool is busy. Returns the size.
-int run_gang(int threads, void (*task)(void* context, int rank, int size), void* context);
+// that of the threads that are there within `patience`, since they may have to wake; 1 if the pool
+// is busy. Returns the size.
+int run_gang(int threads, std::chrono::microseconds patience,
+             void (*task)(void* context, int rank, int size), void* context);
 
 // Sets the processor to treat denormal numbers as zero while it lives.
 class FlushDenormals {

@@ -17,7 +17,7 @@ py::tuple run_typed(const LayerArguments& a, const PackedWeights* packed) {
   Memory own, work(call.cell->forward_work(call.p, runner.threads()));
   if (packed == nullptr) own = Memory(call.cell->packed_size(call.p));
   runner.run([&](const Control& control) {
-    if (packed == nullptr) call.cell->pack(call.p, own.get());
+    if (packed == nullptr) call.cell->pack(call.p, control, own.get());
     call.cell->forward(call.p, control, packed == nullptr ? own.get() : packed->memory.get(),
                        nullptr, work.get());
   });
@@ -49,7 +49,7 @@ class PullbackOf : public Pullback {
     tape_ = Memory(call_.cell->tape_size(call_.p));
     Memory work(call_.cell->forward_work(call_.p, runner.threads()));
     runner.run([&](const Control& control) {
-      call_.cell->pack(call_.p, packed_.get());
+      call_.cell->pack(call_.p, control, packed_.get());
       call_.cell->forward(call_.p, control, packed_.get(), tape_.get(), work.get());
     });
     auto [a_out, state] = call_.results();
@@ -177,7 +177,8 @@ std::unique_ptr<PackedWeights> pack(const std::string& cell, py::handle W_ax, py
     p.I = -1;
     read_weights<R>(arguments, kernels, W_ax, W_aa, b_a, b_aa, peephole, p);
     Memory memory(kernels.packed_size(p));
-    kernels.pack(p, memory.get());
+    Runner runner(operations(1, p.I, p.H, kernels.gates));
+    runner.run([&](const Control& control) { kernels.pack(p, control, memory.get()); });
     return std::make_unique<PackedWeights>(
         PackedWeights{index, precision_of<R>, p.I, p.H, std::move(memory)});
   });

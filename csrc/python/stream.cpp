@@ -30,7 +30,8 @@ class StreamOf : public Stream {
     p_.segment = 1;
     p_.x_b = p_.I;
     packed_ = Memory(cell_->packed_size(p_));
-    cell_->pack(p_, packed_.get());
+    Runner runner(operations(1, p_.I, p_.H, cell_->gates));
+    runner.run([&](const Control& control) { cell_->pack(p_, control, packed_.get()); });
     work_ = Memory(cell_->forward_work(p_, 1));
     for (auto& state : state_)
       state.assign(static_cast<std::size_t>(cell_->states * batch * p_.H), 0);

@@ -78,7 +78,7 @@ class Layer {
     Guarded<unsigned char> tape(k_.tape_size(p_), garbage, 64);
     Guarded<unsigned char> work(k_.forward_work(p_, setting_.threads), garbage, 64);
     Guarded<unsigned char> back_work(k_.backward_work(p_, setting_.threads), garbage, 64);
-    k_.pack(p_, packed.data());
+    k_.pack(p_, control, packed.data());
     k_.forward(p_, control, packed.data(), nullptr, work.data());
     const Arrays inference = results();
     spoil_results();

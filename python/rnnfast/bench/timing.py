@@ -14,6 +14,7 @@ Call = Callable[[], Any]
 
 PAUSE = 0.005  # seconds of rest before a block
 LONGEST_WAIT = 0.5  # seconds after which threads that still run are taken as they are
+WARM_UP = 0.01  # seconds of calls before a block, at least one call: threads and caches wake
 BLOCK = 0.01  # seconds of calls of one program in a row, at least one call
 SAMPLE = 1e-4  # seconds of calls timed together, so that the clock costs nothing
 ROUNDS = (3, 50)  # blocks of each program, at least and at most
@@ -104,13 +105,16 @@ class _Block:
 
     @property
     def seconds(self) -> float:
-        """How long a block takes, with its pause."""
-        return PAUSE + self.length * self.repeats * self.least
+        """How long a block takes, with all that goes before."""
+        warm_up = max(WARM_UP, self.least)
+        return PAUSE + warm_up + self.length * self.repeats * self.least
 
     def run(self) -> None:
         """Add one block's samples."""
-        if self.length > 1:
-            self.call()  # wakes the threads that sleep
+        start = perf_counter()
+        self.call()
+        while perf_counter() - start < WARM_UP:
+            self.call()
         self.samples += [self._time(self.repeats) for _ in range(self.length)]
         self.least = min(self.least, *self.samples)
         self.calls += self.length * self.repeats
