@@ -1,6 +1,7 @@
 #include "memory.hpp"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -16,6 +17,8 @@ namespace {
 constexpr std::size_t least_kept = 64 << 10;
 constexpr std::size_t most_kept_in_all = 64 << 20;
 constexpr std::size_t most_blocks = 16;
+// From this size on blocks are seldom kept, and huge pages make their first touch cheap.
+constexpr std::size_t least_huge = 16 << 20, huge_page = 2 << 20;
 
 struct Block {
   void* p;
@@ -85,9 +88,14 @@ Memory::Memory(std::size_t bytes) {
     bytes_ = block.bytes;
   }
   if (p_ != nullptr) return;
-  bytes_ = bytes > 0 ? bytes : 64;
-  p_ = std::aligned_alloc(64, bytes_);
+  const bool huge = bytes >= least_huge;
+  const std::size_t unit = huge ? huge_page : 64;
+  bytes_ = bytes > 0 ? (bytes + unit - 1) / unit * unit : unit;
+  p_ = std::aligned_alloc(unit, bytes_);
   if (p_ == nullptr) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+  if (huge) madvise(p_, bytes_, MADV_HUGEPAGE);
+#endif
 }
 
 Memory::~Memory() {

@@ -227,8 +227,10 @@ class BackwardPass {
     });
   }
 
-  // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts.
-  void weight_gradients(idx first, idx last, const WeightGradients<R>& w, idx part, idx parts) {
+  // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts;
+  // where they are `fresh`, writes dW_ax and dW_aa.
+  void weight_gradients(idx first, idx last, const WeightGradients<R>& w, idx part, idx parts,
+                        bool fresh) {
     idx rows = collect(first, last, all_x<Cell>.first);
     if (part == 0 && w.db_a != nullptr)
       add_column_sums(scratch_.delta_rows, rows, z_.units, z_.H, all_x<Cell>.gate, Cell::gates,
@@ -236,7 +238,7 @@ class BackwardPass {
     if (w.dW_ax != nullptr) {
       collect_rows(first, last,
                    [&](idx r, idx s) { return p_.x + g_.offset(p_, r, s, p_.x_t, p_.x_b); });
-      add(rows, Cell::gates, all_x<Cell>.gate, p_.I, w.dW_ax, part, parts);
+      add(rows, Cell::gates, all_x<Cell>.gate, p_.I, w.dW_ax, part, parts, fresh);
     }
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
@@ -249,7 +251,7 @@ class BackwardPass {
         if constexpr (s == 0) return tape_.state[0] + row * z_.state_step;
         return tape_.saved + row * z_.saved_step + Cell::operand[s] * z_.units;
       });
-      add(rows, St::gates, St::r.gate, p_.H, w.dW_aa, part, parts);
+      add(rows, St::gates, St::r.gate, p_.H, w.dW_aa, part, parts, fresh);
     });
   }
 
@@ -337,7 +339,7 @@ class BackwardPass {
     }
   }
 
-  void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts) {
+  void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts, bool fresh) {
     const idx strips = (gates * z_.units + strip_rows - 1) / strip_rows;
     idx end = strips * (part + 1) / parts * strip_rows;
     Transposed<R> t = {scratch_.delta_rows,
@@ -349,7 +351,8 @@ class BackwardPass {
                        gate,
                        strips * part / parts * strip_rows,
                        end < gates * z_.units ? end : gates * z_.units,
-                       C};
+                       C,
+                       fresh};
     add_transposed(t, scratch_.transposed);
   }
 

@@ -118,7 +118,7 @@ template <class R>
 void dense_backward(const DenseProblem<R>& p, void* memory) {
   Arena arena(memory);
   const DenseMemory<R> m(arena, p);
-  std::memset(p.dW, 0, static_cast<std::size_t>(p.O * p.I) * sizeof(R));
+  if (p.N == 0) std::memset(p.dW, 0, static_cast<std::size_t>(p.O * p.I) * sizeof(R));
   if (p.db != nullptr) std::memset(p.db, 0, static_cast<std::size_t>(p.O) * sizeof(R));
   for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int blocks) {
     pack_transposed(p.W, p.O, p.I, only_gate, 1, block, blocks, m.W + block * lanes<R> * m.outputs);
@@ -134,9 +134,9 @@ void dense_backward(const DenseProblem<R>& p, void* memory) {
       m.right[r] = p.x + at * p.I;
     }
     if (p.db != nullptr) add_column_sums(m.left, rows, m.outputs, p.O, only_gate, 1, p.db);
-    add_transposed(
-        Transposed<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0, m.outputs, p.dW},
-        m.transposed);
+    add_transposed(Transposed<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0,
+                                 m.outputs, p.dW, first == 0},
+                   m.transposed);
     if (p.dx == nullptr) continue;
     for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int vectors) {
       const idx i = block * lanes<R>, width = vectors * lanes<R>;

@@ -43,6 +43,7 @@ struct Kernel {
   using Z = Sizes<Cell, R>;
 
   static bool checkpoints(const P& p) { return p.segment < p.T; }
+  static idx longest(const P& p) { return p.B > 0 ? p.length[0] : 0; }
   static idx segments(const P& p) { return p.T == 0 ? 0 : (p.T + p.segment - 1) / p.segment; }
 
   // run(gang, group, slot) for every group, or for all threads on the one group that they share.
@@ -240,7 +241,10 @@ struct Kernel {
     const Work work(work_arena, p, control.threads);
     pack_back(p, control, work.back);
     zero_dx(p);
-    zero(p, WeightGradients<R>(p));
+    WeightGradients<R> whole(p);
+    const bool written = !z.owns_gradients && longest(p) > 0;  // by the first chunk of steps
+    if (written) whole.dW_ax = whole.dW_aa = nullptr;
+    zero(p, whole);
     for (idx i = 0; i < z.groups; ++i) zero(p, work.gradients[i]);
     for (idx s = segments(p) - 1; s >= -1; --s)
       if (s >= 0 || segments(p) == 0) one_segment(p, control, packed, tapes, work, s);
@@ -292,7 +296,7 @@ struct Kernel {
       for_chunks_from_end(z, first, last, [&](idx from, idx to) {
         if (pass.stopped()) return false;
         pass.through_time(from, to);
-        if (z.owns_gradients) pass.weight_gradients(from, to, work.gradients[i], 0, 1);
+        if (z.owns_gradients) pass.weight_gradients(from, to, work.gradients[i], 0, 1, false);
         if (gang.leads()) pass.add_params(work.gradients[i]);
         if (!z.sliced) pass.input_gradient(from, to);
         return true;
@@ -311,11 +315,13 @@ struct Kernel {
     const idx parts = control.threads;
     parallel(control, parts, [&](idx part, int slot) {
       Gang alone(control);
+      bool fresh = first < longest(p) && longest(p) <= first + p.segment;
       for (idx i = 0; i < z.groups; ++i) {
         BackwardPass<Cell, R> pass = pass_of(alone, i, slot);
         for_chunks_from_end(z, first, pass.last_step(first + p.segment), [&](idx from, idx to) {
           if (pass.stopped()) return false;
-          pass.weight_gradients(from, to, WeightGradients<R>(p), part, parts);
+          pass.weight_gradients(from, to, WeightGradients<R>(p), part, parts, fresh);
+          fresh = false;
           return true;
         });
       }
@@ -328,6 +334,7 @@ struct Kernel {
   static void shared_input_gradient(const P& p, const Control& control, const F& pass_of,
                                     idx first) {
     const idx last = first + p.segment < p.T ? first + p.segment : p.T;
+    const idx back_chunk = Z(p).back_chunk, piece_steps = back_chunk < 16 ? back_chunk : 16;
     parallel(control, (last - first + piece_steps - 1) / piece_steps, [&](idx piece, int slot) {
       Gang alone(control);
       BackwardPass<Cell, R> pass = pass_of(alone, 0, slot);
@@ -335,7 +342,6 @@ struct Kernel {
       pass.input_gradient(from, to < last ? to : last);
     });
   }
-  static constexpr idx piece_steps = 16;
 
   // Calls f(from, to) from the last chunk to the first, until it returns false.
   template <class F>

@@ -155,29 +155,30 @@ TileFunction<R> find_tile(int rows, int vectors, bool far) {
 // So many terms are summed in one chain: the error of a sum grows with its chain.
 constexpr idx sum_chain = 256;
 
-// The same product for any number of rows, in tiles of nearly equal height.
+// The same product for any number of rows, in tiles of nearly equal height. All tiles go through
+// one chain's part of the panel before the next, so that it is read from the first or second-level
+// cache.
 template <class R>
-void product(Tile<R> t, idx rows, int vectors) noexcept {
-  if (rows == 0) return;
-  idx tiles = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
-  for (idx i = 0; i < tiles; ++i) {
-    idx height = rows / tiles + (i < rows % tiles);
-    const TileFunction<R> run = find_tile<R>(static_cast<int>(height), vectors, t.K > sum_chain);
-    Tile<R> part = t;
-    for (idx left = t.K; left > sum_chain; left -= sum_chain) {
-      part.K = sum_chain;
-      run(part);
-      part.left += sum_chain * t.k_step;
-      part.panel += sum_chain * t.panel_step;
-      part.init = t.out;
-      part.init_step = t.out_step;
-      part.K = left - sum_chain;
+void product(const Tile<R>& t, idx rows, int vectors) noexcept {
+  const idx tiles = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
+  Tile<R> part = t;
+  idx k = 0;
+  do {
+    part.K = t.K - k < sum_chain ? t.K - k : sum_chain;
+    part.left = t.left + k * t.k_step;
+    part.panel = t.panel + k * t.panel_step;
+    idx row = 0;
+    for (idx i = 0; i < tiles; ++i) {
+      const idx height = rows / tiles + (i < rows % tiles);
+      part.offset = t.offset + row;
+      part.out = t.out + row * t.out_step;
+      part.init = k > 0 ? part.out : t.init == nullptr ? nullptr : t.init + row * t.init_step;
+      part.init_step = k > 0 ? t.out_step : t.init_step;
+      find_tile<R>(static_cast<int>(height), vectors, t.K > sum_chain)(part);
+      row += height;
     }
-    run(part);
-    t.offset += height;
-    if (t.init != nullptr) t.init += height * t.init_step;
-    t.out += height * t.out_step;
-  }
+    k += part.K;
+  } while (k < t.K);
 }
 
 }  // namespace

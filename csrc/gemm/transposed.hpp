@@ -1,5 +1,5 @@
-// The product of the weight gradients: C[m][n] += sum over k of left[k][m] * right[k][n], where k
-// runs over the rows of a batch at many steps.
+// The product of the weight gradients: C[m][n] += sum over k of left[k][m] * right[k][n] (or =
+// where C is `fresh`), where k runs over the rows of a batch at many steps.
 #pragma once
 #include "../driver/arena.hpp"
 #include "pack.hpp"
@@ -27,6 +27,7 @@ struct Transposed {
   const int* gate;  // row block of C that the gate-th block of m adds to
   idx m_first, m_last;
   R* C;  // (G*H, N)
+  bool fresh;
 };
 
 // Memory for the packed blocks of both operands.
@@ -42,20 +43,24 @@ struct TransposedScratch {
         offset(arena.take<idx>(strip_rows)) {}
 };
 
-// Adds the real part of a finished tile to C.
+// Adds the real part of a finished tile to C, or writes it.
 template <class R>
-void add_tile(const Transposed<R>& t, idx m, int height, idx column, int vectors, const R* tile) {
+void add_tile(const Transposed<R>& t, bool fresh, idx m, int height, idx column, int vectors,
+              const R* tile) {
   const idx width = vectors * lanes<R>;
   const idx valid = t.N - column < width ? t.N - column : width;
   for (int i = 0; i < height; ++i) {
     const idx unit = (m + i) % t.units;
     if (unit >= t.H) continue;
     R* c = t.C + (t.gate[(m + i) / t.units] * t.H + unit) * t.N + column;
-    idx n = 0;
-    for (; n + lanes<R> <= valid; n += lanes<R>)
-      store(c + n, load(c + n) + load(tile + i * width + n));
-    if (n < valid)
-      store_first(c + n, load_first(c + n, valid - n) + load(tile + i * width + n), valid - n);
+    for (idx n = 0; n < valid; n += lanes<R>) {
+      const Vec<R> sum = load(tile + i * width + n);
+      const idx rest = valid - n;
+      if (rest >= lanes<R>)
+        store(c + n, fresh ? sum : load(c + n) + sum);
+      else
+        store_first(c + n, fresh ? sum : load_first(c + n, rest) + sum, rest);
+    }
   }
 }
 
@@ -104,7 +109,7 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
                          tile,
                          vectors * W};
             find_tile<R>(height, vectors, false)(q);
-            add_tile(t, block + m, height, column, vectors, tile);
+            add_tile(t, t.fresh && k + i == 0, block + m, height, column, vectors, tile);
           }
         }
     }
