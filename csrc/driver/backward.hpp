@@ -273,8 +273,8 @@ class BackwardPass {
     q.rows = active;
     q.H = z_.H;
     q.units = z_.units;
-    q.first_unit = gang_.first_block(z_.blocks) * lanes<R>;
-    q.last_unit = gang_.last_block(z_.blocks) * lanes<R>;
+    q.first_unit = gang_.first_block(z_.blocks, z_.slice) * lanes<R>;
+    q.last_unit = gang_.last_block(z_.blocks, z_.slice) * lanes<R>;
     q.saved = tape_.saved + at * g_.rows * z_.saved_step;
     q.saved_step = z_.saved_step;
     q.delta = delta_row(s);
@@ -302,8 +302,9 @@ class BackwardPass {
     R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
     const R* init = s == 0 ? out : nullptr;
     const idx K = St::gates * z_.units;
-    const idx first = gang_.first_block(z_.blocks), last = gang_.last_block(z_.blocks);
-    for_each_panel(first, last, max_vectors, [&](idx block, int vectors) {
+    const idx first = gang_.first_block(z_.blocks, z_.slice),
+              last = gang_.last_block(z_.blocks, z_.slice);
+    for_each_panel(first, last, z_.back_panel, [&](idx block, int vectors) {
       const idx column = block * lanes<R>;
       Tile<R> t = {q.delta + St::r.first * z_.units,
                    scratch_.delta_offset,

@@ -12,9 +12,10 @@ struct Control {
                    void (*task)(void* context, std::ptrdiff_t index, int slot), void* context);
   // Asked between chunks of steps; the results are then discarded.
   bool (*interrupted)(void* team);
-  // Runs task(context, rank, size) once for each rank below a size of its choice, all at the same
-  // time, so that they may wait for each other. Null: as if by one thread.
-  void (*gang)(void* team, void (*task)(void* context, int rank, int size), void* context);
+  // Runs task(context, rank, size) once for each rank below a size of its choice, `most` at most,
+  // all at the same time, so that they may wait for each other. Null: as if by one thread.
+  void (*gang)(void* team, int most, void (*task)(void* context, int rank, int size),
+               void* context);
   // Lets another thread run: for a thread that has waited long. Null: there is nothing to do.
   void (*yield)();
 };

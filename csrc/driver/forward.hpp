@@ -182,8 +182,8 @@ class ForwardPass {
     }
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      const idx first_block = gang_.first_block(z_.blocks),
-                last_block = gang_.last_block(z_.blocks);
+      const idx first_block = gang_.first_block(z_.blocks, z_.slice),
+                last_block = gang_.last_block(z_.blocks, z_.slice);
       for_each_panel(first_block, last_block, St::blocks_per_panel, [&](idx block, int blocks) {
         idx at = (St::first_slot * z_.blocks + block * St::slots + (St::x.first - St::first_slot)) *
                  lanes<R>;
@@ -251,8 +251,8 @@ class ForwardPass {
       // operations overlap
       const idx panel = St::blocks_per_panel * St::gates * lanes<R>;
       const idx batch = z_.sums_size / (active * panel) * St::blocks_per_panel;
-      const idx last = gang_.last_block(z_.blocks);
-      for (idx first = gang_.first_block(z_.blocks); first < last; first += batch) {
+      const idx last = gang_.last_block(z_.blocks, z_.slice);
+      for (idx first = gang_.first_block(z_.blocks, z_.slice); first < last; first += batch) {
         const idx end = first + batch < last ? first + batch : last;
         q.first_block = first;
         q.blocks = end - first;

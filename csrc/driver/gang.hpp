@@ -23,10 +23,10 @@ class Gang {
 
   bool leads() const { return rank_ == 0; }
 
-  // The blocks of units that this thread owns, in whole panels of any stage.
-  idx first_block(idx blocks) const { return share(blocks, rank_); }
-  idx last_block(idx blocks) const {
-    return rank_ + 1 == size_ ? blocks : share(blocks, rank_ + 1);
+  // The blocks of units that this thread owns, in whole slices.
+  idx first_block(idx blocks, idx slice) const { return blocks / slice * rank_ / size_ * slice; }
+  idx last_block(idx blocks, idx slice) const {
+    return rank_ + 1 == size_ ? blocks : blocks / slice * (rank_ + 1) / size_ * slice;
   }
 
   // Returns when every thread of the gang has called it as often.
@@ -52,10 +52,6 @@ class Gang {
   }
 
  private:
-  idx share(idx blocks, int rank) const {
-    return (blocks / max_vectors) * rank / size_ * max_vectors;
-  }
-
   const Control* control_;
   int rank_ = 0, size_ = 1;
   Meeting* meeting_ = nullptr;

@@ -19,7 +19,7 @@ void parallel(const Control& control, idx tasks, F&& f) {
 
 // Runs f(gang, rank) on every thread of a gang.
 template <class F>
-void share(const Control& control, F&& f) {
+void share(const Control& control, int most, F&& f) {
   if (control.gang == nullptr) {
     Gang alone(control);
     return f(alone, 0);
@@ -34,7 +34,7 @@ void share(const Control& control, F&& f) {
     Gang gang(c.control, rank, size, &c.meeting);
     c.f(gang, rank);
   };
-  control.gang(control.team, task, &call);
+  control.gang(control.team, most, task, &call);
 }
 
 template <class Cell, class R>
@@ -49,7 +49,8 @@ struct Kernel {
   // run(gang, group, slot) for every group, or for all threads on the one group that they share.
   template <class F>
   static void for_groups(const Control& control, const Z& z, F&& run) {
-    if (z.sliced) return share(control, [&](Gang& gang, int rank) { run(gang, 0, rank); });
+    if (z.sliced)
+      return share(control, z.slices, [&](Gang& gang, int rank) { run(gang, 0, rank); });
     parallel(control, z.groups, [&](idx i, int slot) {
       Gang alone(control);
       run(alone, i, slot);
@@ -254,16 +255,17 @@ struct Kernel {
 
   static void pack_back(const P& p, const Control& control, const PackedBack<Cell, R>& back) {
     const Z z(p);
-    auto pack_side = [&](const R* w, idx N, const int* gate, int gates, R* out) {
+    auto pack_side = [&](const R* w, idx N, idx per_panel, const int* gate, int gates, R* out) {
       const idx K = gates * z.units;
-      for_panels(control, round_up<R>(N) / lanes<R>, max_vectors, K, [&](idx first, int n) {
+      for_panels(control, round_up<R>(N) / lanes<R>, per_panel, K, [&](idx first, int n) {
         pack_transposed(w, p.H, N, gate, gates, first, n, out + first * lanes<R> * K);
       });
     };
-    if (p.dx != nullptr) pack_side(p.W_ax, p.I, all_x<Cell>.gate, Cell::gates, back.W_ax);
+    if (p.dx != nullptr)
+      pack_side(p.W_ax, p.I, max_vectors, all_x<Cell>.gate, Cell::gates, back.W_ax);
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      pack_side(p.W_aa, p.H, St::r.gate, St::gates, back.W_aa[s]);
+      pack_side(p.W_aa, p.H, z.back_panel, St::r.gate, St::gates, back.W_aa[s]);
     });
   }
 

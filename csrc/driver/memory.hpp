@@ -44,6 +44,17 @@ constexpr Side all_x = side_of(Cell::x_slot, 0, Cell::gates);
 template <class Cell>
 constexpr Side all_r = side_of(Cell::r_slot, 0, Cell::gates);
 
+// The most blocks in a panel of any stage.
+template <class Cell, int s = 0>
+constexpr int widest_panel_from() {
+  constexpr int here = Stage<Cell, s>::blocks_per_panel;
+  if constexpr (s + 1 < Cell::stages)
+    return here > widest_panel_from<Cell, s + 1>() ? here : widest_panel_from<Cell, s + 1>();
+  return here;
+}
+template <class Cell>
+constexpr int widest_panel = widest_panel_from<Cell>() > 2 ? widest_panel_from<Cell>() : 2;
+
 template <class F, int... s>
 [[gnu::always_inline]] inline void for_stages(F&& f, std::integer_sequence<int, s...>) {
   (f(std::integral_constant<int, s>()), ...);
@@ -67,10 +78,11 @@ constexpr idx sums_bytes = 8 * 1024;
 constexpr idx input_bytes = 256 * 1024;
 // So do the weight gradients that a group owns, beside the deltas.
 constexpr idx own_gradient_bytes = 256 * 1024;
-// From this much of W_aa on, a step takes long beside the threads' waiting for each other.
-constexpr idx sliced_weight_bytes = 128 * 1024;
+// With this much of W_aa for each thread, a step takes long beside their waiting for each other.
+constexpr idx slice_bytes = 24 * 1024;
 
 inline idx larger(idx a, idx b) { return a > b ? a : b; }
+inline idx smaller(idx a, idx b) { return a < b ? a : b; }
 
 // Sizes derived from the problem.
 template <class Cell, class R>
@@ -82,7 +94,10 @@ struct Sizes {
   idx group_rows, groups;
   idx sums_size;        // of recurrent sums at once, one panel at least
   idx chunk;            // steps whose input product is formed at once
-  bool sliced;          // threads share the one group, each with a slice of its units
+  idx slice;            // blocks of units: threads that share a group own whole slices
+  int slices;           // threads that it is worth sharing between
+  bool sliced;          // threads share the one group
+  idx back_panel;       // blocks of units in a panel of the transposed W_aa
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
   bool delta_chunks;    // deltas have memory of their own, for one chunk at a time
   idx back_chunk;       // steps whose deltas give weight gradients at once
@@ -99,8 +114,10 @@ struct Sizes {
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
         chunk(steps_of(p, input_bytes / (input_step * static_cast<idx>(sizeof(R))))),
-        sliced(groups == 1 && blocks >= 2 * max_vectors &&
-               weight_bytes(p, p.H) >= sliced_weight_bytes),
+        slice(blocks >= 2 * max_vectors ? max_vectors : widest_panel<Cell>),
+        slices(static_cast<int>(smaller(blocks / slice, weight_bytes(p, p.H) / slice_bytes))),
+        sliced(groups == 1 && slices > 1),
+        back_panel(sliced ? slice : max_vectors),
         owns_gradients(!sliced &&
                        (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),
         delta_chunks(owns_gradients && keeps_deltas_apart(p)),

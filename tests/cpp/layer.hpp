@@ -47,8 +47,8 @@ inline rnnfast::Control control_of(int threads) {
       task(context, i, static_cast<int>(i % *static_cast<int*>(team)));
   };
   control.interrupted = [](void*) { return false; };
-  control.gang = [](void* team, void (*task)(void*, int, int), void* context) {
-    const int size = *static_cast<int*>(team);
+  control.gang = [](void* team, int most, void (*task)(void*, int, int), void* context) {
+    const int size = std::min(most, *static_cast<int*>(team));
     std::vector<std::thread> others;
     for (int rank = 1; rank < size; ++rank) others.emplace_back(task, context, rank, size);
     task(context, 0, size);
