@@ -19,6 +19,20 @@ constexpr int vector_registers = 16;
   return _mm256_fmadd_pd(a, b, c);
 }
 
+// x, or the bound beyond it. NaN in x stays NaN: these instructions give their second operand then.
+[[gnu::always_inline]] inline __m256 at_most(__m256 x, __m256 bound) {
+  return _mm256_min_ps(bound, x);
+}
+[[gnu::always_inline]] inline __m256 at_least(__m256 x, __m256 bound) {
+  return _mm256_max_ps(bound, x);
+}
+[[gnu::always_inline]] inline __m256d at_most(__m256d x, __m256d bound) {
+  return _mm256_min_pd(bound, x);
+}
+[[gnu::always_inline]] inline __m256d at_least(__m256d x, __m256d bound) {
+  return _mm256_max_pd(bound, x);
+}
+
 }  // namespace
 }  // namespace rnnfast
 

@@ -19,6 +19,23 @@ constexpr int vector_registers = 32;
   return _mm512_fmadd_pd(a, b, c);
 }
 
+// x, or the bound beyond it. NaN in x stays NaN: these instructions give their second operand then.
+// (gcc 12 warns about the forms without a mask.)
+constexpr __mmask16 every32 = 0xffff;
+constexpr __mmask8 every64 = 0xff;
+[[gnu::always_inline]] inline __m512 at_most(__m512 x, __m512 bound) {
+  return _mm512_maskz_min_ps(every32, bound, x);
+}
+[[gnu::always_inline]] inline __m512 at_least(__m512 x, __m512 bound) {
+  return _mm512_maskz_max_ps(every32, bound, x);
+}
+[[gnu::always_inline]] inline __m512d at_most(__m512d x, __m512d bound) {
+  return _mm512_maskz_min_pd(every64, bound, x);
+}
+[[gnu::always_inline]] inline __m512d at_least(__m512d x, __m512d bound) {
+  return _mm512_maskz_max_pd(every64, bound, x);
+}
+
 }  // namespace
 }  // namespace rnnfast
 

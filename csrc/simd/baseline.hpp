@@ -16,6 +16,16 @@ template <class V>
   return a * b + c;
 }
 
+// x, or the bound beyond it. NaN in x stays NaN: it makes the comparison false.
+template <class V>
+[[gnu::always_inline]] inline V at_most(V x, V bound) {
+  return bound < x ? bound : x;
+}
+template <class V>
+[[gnu::always_inline]] inline V at_least(V x, V bound) {
+  return bound > x ? bound : x;
+}
+
 }  // namespace
 }  // namespace rnnfast
 

@@ -28,11 +28,11 @@ struct ExpOf<float> {
   static constexpr float tanh_end = 18.4f;                   // expm1(-18.4) rounds to -1
   static constexpr float sigmoid_end = 88.0f;                // exp(88) is finite, 1/exp(88) is 0
 
-  // (exp(r) - 1 - r) / r^2, minimax.
-  template <class V>
-  [[gnu::always_inline]] static V quotient(V r, V r2) {
-    V low = fma(r, splat<V>(0.166665435f), splat<V>(0.49999997f));
-    V high = fma(r, splat<V>(0.00836655218f), splat<V>(0.0416672006f));
+  // (exp(r) - 1 - r) / r^2 for r = sign * y, minimax.
+  template <int sign, class V>
+  [[gnu::always_inline]] static V quotient(V y, V r2) {
+    V low = fma(y, splat<V>(sign * 0.166665435f), splat<V>(0.49999997f));
+    V high = fma(y, splat<V>(sign * 0.00836655218f), splat<V>(0.0416672006f));
     return fma(r2, fma(r2, splat<V>(0.00138825295f), high), low);
   }
 };
@@ -46,46 +46,36 @@ struct ExpOf<double> {
   static constexpr double lowest = -746.0, highest = 710.0;
   static constexpr double tanh_end = 38.0, sigmoid_end = 709.0;
 
-  // (exp(r) - 1 - r) / r^2 by its Taylor series, 1/2! + r/3! + ...: the first term left out is
-  // below 2^-57 of the sum.
-  template <class V>
-  [[gnu::always_inline]] static V quotient(V r, V r2) {
-    V c0 = fma(r, splat<V>(1.0 / 6), splat<V>(0.5));
-    V c2 = fma(r, splat<V>(1.0 / 120), splat<V>(1.0 / 24));
-    V c4 = fma(r, splat<V>(1.0 / 5040), splat<V>(1.0 / 720));
-    V c6 = fma(r, splat<V>(1.0 / 362880), splat<V>(1.0 / 40320));
-    V c8 = fma(r, splat<V>(1.0 / 39916800), splat<V>(1.0 / 3628800));
-    V c10 = fma(r, splat<V>(1.0 / 6227020800), splat<V>(1.0 / 479001600));
+  // (exp(r) - 1 - r) / r^2 for r = sign * y by its Taylor series, 1/2! + r/3! + ...: the first term
+  // left out is below 2^-57 of the sum.
+  template <int sign, class V>
+  [[gnu::always_inline]] static V quotient(V y, V r2) {
+    V c0 = fma(y, splat<V>(sign * 1.0 / 6), splat<V>(0.5));
+    V c2 = fma(y, splat<V>(sign * 1.0 / 120), splat<V>(1.0 / 24));
+    V c4 = fma(y, splat<V>(sign * 1.0 / 5040), splat<V>(1.0 / 720));
+    V c6 = fma(y, splat<V>(sign * 1.0 / 362880), splat<V>(1.0 / 40320));
+    V c8 = fma(y, splat<V>(sign * 1.0 / 39916800), splat<V>(1.0 / 3628800));
+    V c10 = fma(y, splat<V>(sign * 1.0 / 6227020800), splat<V>(1.0 / 479001600));
     V r4 = r2 * r2;
     V low = fma(r2, c2, c0), middle = fma(r2, c6, c4), high = fma(r2, c10, c8);
     return fma(r4, fma(r4, high, middle), low);
   }
 };
 
-// NaN in x survives both: it makes the comparison false.
-template <class V>
-[[gnu::always_inline]] inline V at_most(V x, V bound) {
-  return bound < x ? bound : x;
-}
-template <class V>
-[[gnu::always_inline]] inline V at_least(V x, V bound) {
-  return bound > x ? bound : x;
-}
-
-// exp(x) = 2^n (1 + expm1_r); `shifted` carries n in its low bits.
+// exp(sign * x) = 2^n (1 + expm1_r); `shifted` carries n in its low bits.
 template <class V>
 struct Reduced {
   V shifted, expm1_r;
 };
-template <class R, class V = Vec<R>>
+template <int sign, class R, class V = Vec<R>>
 [[gnu::always_inline]] inline Reduced<V> reduce(V x) {
   using E = ExpOf<R>;
-  V shifted = fma(x, splat<V>(E::log2e), splat<V>(E::magic));
+  V shifted = fma(x, splat<V>(sign * E::log2e), splat<V>(E::magic));
   V n = shifted - splat<V>(E::magic);
-  V r = fma(n, splat<V>(-E::ln2_high), x);
-  r = fma(n, splat<V>(-E::ln2_low), r);
-  V r2 = r * r;
-  return {shifted, fma(r2, E::quotient(r, r2), r)};
+  V y = fma(n, splat<V>(-sign * E::ln2_high), x);  // r = sign * y
+  y = fma(n, splat<V>(-sign * E::ln2_low), y);
+  V r2 = y * y;
+  return {shifted, fma(r2, E::template quotient<sign>(y, r2), sign > 0 ? y : -y)};
 }
 
 // 2^n for n in the range of normal numbers.
@@ -101,7 +91,7 @@ template <class R, class V = Vec<R>>
 [[gnu::always_inline]] inline V exp(V x) {
   using E = ExpOf<R>;
   V bounded = at_least(at_most(x, splat<V>(E::highest)), splat<V>(E::lowest));
-  auto [shifted, p] = reduce<R>(bounded);
+  auto [shifted, p] = reduce<1, R>(bounded);
   // 2^n in two factors, since n can be one more than the largest exponent
   V n = shifted - splat<V>(E::magic);
   V half = fma(n, splat<V>(R(0.5)), splat<V>(E::magic));
@@ -113,8 +103,8 @@ template <class R, class V = Vec<R>>
 template <class R, class V = Vec<R>>
 [[gnu::always_inline]] inline V sigmoid(V x) {
   using E = ExpOf<R>;
-  V z = at_least(at_most(-x, splat<V>(E::sigmoid_end)), splat<V>(-E::sigmoid_end + 1));
-  auto [shifted, p] = reduce<R>(z);
+  V bounded = at_least(at_most(x, splat<V>(E::sigmoid_end - 1)), splat<V>(-E::sigmoid_end));
+  auto [shifted, p] = reduce<-1, R>(bounded);
   V s = power_of_two<R>(shifted), one = splat<V>(R(1));
   return one / (one + fma(s, p, s));
 }
@@ -134,7 +124,7 @@ template <class R, class V = Vec<R>>
 template <class R, class V = Vec<R>>
 [[gnu::always_inline]] inline V tanh(V x) {
   V size = magnitude<R>(x);
-  auto [shifted, p] = reduce<R>(at_least(-(size + size), splat<V>(-ExpOf<R>::tanh_end)));
+  auto [shifted, p] = reduce<-1, R>(at_most(size + size, splat<V>(ExpOf<R>::tanh_end)));
   V s = power_of_two<R>(shifted);
   V e = fma(s, p, s - splat<V>(R(1)));
   return with_sign_of<R>(x, e / (e + splat<V>(R(2))));
