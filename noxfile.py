@@ -1,4 +1,4 @@
-"""Development tasks: ``nox -s tests lint bench docs sanitize symbols ulp``."""
+"""Development tasks: ``nox -s tests lint bench docs sanitize symbols guard ulp``."""
 
 from __future__ import annotations
 
@@ -65,6 +65,18 @@ def sanitize(session: nox.Session) -> None:
 def symbols(session: nox.Session) -> None:
     """The optimised build: the C++ tests, and no weak symbol in a tier's objects."""
     ctest(session, "release")
+
+
+@nox.session
+def guard(session: nox.Session) -> None:
+    """Speed by counting: instructions of a step, and the disassembly of the hot loops."""
+    session.install("cmake", "ninja")
+    session.run("cmake", "--preset", "release")
+    session.run("cmake", "--build", "--preset", "release")
+    build = Path("build/release")
+    session.run("python", "tests/guard/instructions.py", str(build / "tests/cpp/rnnfast_count"))
+    (avx512,) = build.rglob("avx512.cpp.o")
+    session.run("python", "tests/guard/hot_loops.py", str(avx512))
 
 
 @nox.session

@@ -58,7 +58,8 @@ def test_programs_take_turns_in_rotating_order(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("rnnfast.bench.timing.ROUNDS", (3, 3))
     order: list[str] = []
     timings = compare({name: sleeper(name, order) for name in "abc"}, budget=1.0)
-    assert "".join(order) == "abc" + "abc" + "bca" + "cab"  # the first to see how long they take
+    # the first to see how long they take; then each once to warm up and once to be timed
+    assert "".join(order) == "abc" + "aabbcc" + "bbccaa" + "ccaabb"
     assert {name: timing.calls for name, timing in timings.items()} == {"a": 3, "b": 3, "c": 3}
     assert all(timing.median >= 0.012 for timing in timings.values())
 

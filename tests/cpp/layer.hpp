@@ -100,6 +100,16 @@ class Layer {
     return once;
   }
 
+  // One training step, made by `train`.
+  template <class F>
+  void run_with(F&& train) {
+    Guarded<unsigned char> packed(k_.packed_size(p_), garbage, 64);
+    Guarded<unsigned char> tape(k_.tape_size(p_), garbage, 64);
+    Guarded<unsigned char> work(k_.forward_work(p_, 1), garbage, 64);
+    Guarded<unsigned char> back_work(k_.backward_work(p_, 1), garbage, 64);
+    train(k_, p_, control_of(1), packed.data(), tape.data(), work.data(), back_work.data());
+  }
+
  private:
   using Buffer = std::unique_ptr<Guarded<R>>;
 

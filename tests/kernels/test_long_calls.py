@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -77,36 +78,63 @@ def test_memory_that_cannot_be_had(cell: str, T: int) -> None:
     unchanged(problem, copies)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_forked_child() -> None:
-    problem = make("gru_after", 5, 64, 3, 9)
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads for any amount of work."""
     before = _rnnfast.num_threads(), _rnnfast._parallel_operations()
     _rnnfast.set_num_threads(2)
     _rnnfast._set_parallel_operations(0)
-    try:
-        want = problem.vjp(functional)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the process has threads is the point
-            child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the process forks with threads is the point
+        yield
+    _rnnfast.set_num_threads(before[0])
+    _rnnfast._set_parallel_operations(before[1])
+
+
+def wait_for(child: int) -> None:
+    """Fail unless a child process ends well within 20 seconds."""
+    deadline = time.monotonic() + 20
+    ended, status = os.waitpid(child, os.WNOHANG)
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.001)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended, "the child hangs"
+    assert status == 0
+
+
+can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+@can_fork
+def test_forked_children(two_threads: None) -> None:
+    problem = make("gru_after", 5, 64, 3, 9)
+    want = problem.vjp(functional)
+    for _ in range(20):
+        child = os.fork()
         if child == 0:
             try:
                 assert_same_bits(problem.vjp(functional), want)
                 os._exit(0)
             finally:
                 os._exit(1)
-        deadline = time.monotonic() + 20
-        ended, status = os.waitpid(child, os.WNOHANG)
-        while not ended and time.monotonic() < deadline:
-            time.sleep(0.01)
-            ended, status = os.waitpid(child, os.WNOHANG)
-        if not ended:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        assert ended, "the child hangs"
-        assert status == 0
-    finally:
-        _rnnfast.set_num_threads(before[0])
-        _rnnfast._set_parallel_operations(before[1])
+        assert_same_bits(problem.vjp(functional), want)
+        wait_for(child)
+
+
+def in_a_child(seed: int) -> dict[str, Any]:
+    return make("lstm", 5, 64, 3, 9, seed=seed).vjp(functional)
+
+
+@can_fork
+def test_multiprocessing_pool(two_threads: None) -> None:
+    want = [in_a_child(seed) for seed in range(8)]
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        got = pool.map_async(in_a_child, range(8)).get(timeout=20)
+    for g, w in zip(got, want, strict=True):
+        assert_same_bits(g, w)
 
 
 def resident() -> int:
@@ -131,3 +159,23 @@ def test_no_growth(cell: str) -> None:
     before = resident()
     calls(100)
     assert resident() - before < 2_000_000  # one call's gates kept each time would be 30 MB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_no_growth_with_shapes() -> None:
+    rng = np.random.default_rng(0)
+    problems = [
+        make(cell, *map(int, rng.integers(1, 40, 4)), dtype="float32")
+        for cell in CELLS
+        for _ in range(25)
+    ]
+
+    def calls(n: int) -> None:
+        for i in range(n):
+            problem = problems[i % len(problems)]
+            problem.run(functional) if i % 3 else problem.vjp(functional)
+
+    calls(1000)
+    before = resident()
+    calls(10_000)
+    assert resident() - before < 2_000_000

@@ -70,6 +70,17 @@ def test_more_than_one_block(cell: str, dtype: str, sizes: tuple[int, ...], reve
 
 
 @every_cell
+@pytest.mark.parametrize("sizes", [(4, 3, 9, 70), (4, 7, 6, 200), (3, 66, 5, 740)])
+def test_large_weights(cell: str, sizes: tuple[int, ...]) -> None:
+    """Threads share the units of a group, and groups one array of weight gradients."""
+    T, B, I, H = sizes  # noqa: E741
+    for checkpoint in (False, True):
+        check(make(cell, T, B, I, H, dtype="float32"), checkpoint=checkpoint)
+    short = [min(n, T - 1) for n in ragged(T, B)]  # the last step has no row at all
+    check(make(cell, T, B, I, H, dtype="float32", lengths=short))
+
+
+@every_cell
 @both_dtypes
 @pytest.mark.parametrize("absent", ["b_a", "b_aa", "a0", "c0", "da", "da_T", "dc_T"])
 def test_none(cell: str, dtype: str, absent: str) -> None:

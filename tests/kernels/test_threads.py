@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import rnnfast
 from problems import assert_same_bits, make, ragged
 from rnnfast import _rnnfast, functional
 from rnnfast.reference import CELLS
@@ -28,7 +30,12 @@ def use_threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(7, 141, 6, 19), (3, 200, 3, 5), (4, 2, 3, 9)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(7, 141, 6, 19), (3, 200, 3, 5), (4, 2, 3, 9)]
+    + [(5, 1, 3, 64), (4, 3, 5, 150)]  # threads share the units of one group
+    + [(2, 66, 3, 420)],  # weights of several MB: two groups of 33 rows
+)
 def test_same_bits(
     cell: str, dtype: str, sizes: tuple[int, ...], use_threads: Callable[[int], None]
 ) -> None:
@@ -70,6 +77,35 @@ def test_calls_from_many_threads(cell: str, use_threads: Callable[[int], None]) 
         for _ in range(3):
             for w, g in zip(want, pool.map(lambda p: p.vjp(functional), problems), strict=True):
                 assert_same_bits(g, w)
+
+
+def test_one_layer_in_many_threads(use_threads: Callable[[int], None]) -> None:
+    use_threads(2)
+    layer = rnnfast.LSTM(6, 70, 2, bidirectional=True, rng=0)
+    inputs = [np.random.default_rng(n).standard_normal((4, 1 + n, 6), "f4") for n in range(8)]
+
+    def step(x: np.ndarray) -> dict[str, np.ndarray]:
+        y, _, pullback = layer.vjp(x)
+        dx, _, grads = pullback(y)
+        return {"y": y, "again": layer(x)[0], "dx": dx, **grads}
+
+    want = [step(x) for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            for w, g in zip(want, pool.map(step, inputs), strict=True):
+                assert_same_bits(g, w)
+
+
+def test_a_weight_changed_in_place_is_seen() -> None:
+    layer = rnnfast.GRU(5, 33, rng=0)
+    x = np.random.default_rng(1).standard_normal((3, 40, 5), "f4")
+    before = layer(x)[0]
+    layer.params["weight_hh_l0"][7, 8] += 1
+    after = layer(x)[0]
+    fresh = rnnfast.GRU(5, 33, rng=1)
+    fresh.load(layer.params)
+    assert not np.array_equal(after, before)
+    assert np.array_equal(after, fresh(x)[0])
 
 
 MANY_SMALL_CALLS = """
