@@ -30,29 +30,37 @@ struct Transposed {
   bool fresh;
 };
 
+// The numbers in a strip of K terms. A strip may be a multiple of 4 KB long, and all strips would
+// then share few cache sets: each has one vector more.
+template <class R>
+constexpr idx strip_size(idx K) {
+  return K * strip_rows + lanes<R>;
+}
+
 // Memory for the packed blocks of both operands.
 template <class R>
 struct TransposedScratch {
-  R* strips;  // (left_block / strip_rows, packed_block, strip_rows)
+  R* strips;  // (left_block / strip_rows, strip_size)
   R* panel;   // (panels, packed_block, right_vectors * lanes)
   idx* offset;
 
   TransposedScratch(Arena& arena, idx N)
-      : strips(arena.take<R>(packed_block * left_block)),
+      : strips(arena.take<R>(left_block / strip_rows * strip_size<R>(packed_block))),
         panel(arena.take<R>(packed_block * (round_up<R>(N) + right_vectors * lanes<R>))),
         offset(arena.take<idx>(strip_rows)) {}
 };
 
-// Adds the real part of a finished tile to C, or writes it.
+// Adds the real part of a finished tile at the edge of C, or writes it.
 template <class R>
 void add_tile(const Transposed<R>& t, bool fresh, idx m, int height, idx column, int vectors,
               const R* tile) {
   const idx width = vectors * lanes<R>;
   const idx valid = t.N - column < width ? t.N - column : width;
-  for (int i = 0; i < height; ++i) {
-    const idx unit = (m + i) % t.units;
+  idx gate = m / t.units, unit = m % t.units;
+  for (int i = 0; i < height; ++i, ++unit) {
+    if (unit == t.units) ++gate, unit = 0;
     if (unit >= t.H) continue;
-    R* c = t.C + (t.gate[(m + i) / t.units] * t.H + unit) * t.N + column;
+    R* c = t.C + (t.gate[gate] * t.H + unit) * t.N + column;
     for (idx n = 0; n < valid; n += lanes<R>) {
       const Vec<R> sum = load(tile + i * width + n);
       const idx rest = valid - n;
@@ -64,14 +72,14 @@ void add_tile(const Transposed<R>& t, bool fresh, idx m, int height, idx column,
   }
 }
 
-// left[k][m] for rows m of one block, in strips of strip_rows: out[strip][k][row].
+// left[k][m] for rows m of one block, in strips of strip_rows: strip by strip [k][row].
 template <class R>
 void pack_strips(const R* const* left, idx K, idx m, idx rows, R* out) {
   for (idx k = 0; k < K; ++k) {
     const R* from = left[k] + m;
     R* to = out + k * strip_rows;
     idx i = 0;
-    for (; i + strip_rows <= rows; i += strip_rows, to += K * strip_rows)
+    for (; i + strip_rows <= rows; i += strip_rows, to += strip_size<R>(K))
       std::memcpy(to, from + i, strip_rows * sizeof(R));
     for (idx j = i; j < rows; ++j) to[j - i] = from[j];
   }
@@ -79,39 +87,43 @@ void pack_strips(const R* const* left, idx K, idx m, idx rows, R* out) {
 
 template <class R>
 void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch) {
-  constexpr idx W = lanes<R>, width = right_vectors * W;
+  constexpr idx W = lanes<R>;
   for (int i = 0; i < strip_rows; ++i) scratch.offset[i] = i;
-  R tile[strip_rows * width];
+  R tile[strip_rows * right_vectors * W];
   for (idx k = 0; k < t.K; k += packed_block) {
     const idx K = t.K - k < packed_block ? t.K - k : packed_block;
+    // a panel of one vector would be slow: the last four are two and two
     auto vectors_at = [&](idx column) {
       const idx left = (t.N - column + W - 1) / W;
-      return static_cast<int>(left < right_vectors ? left : right_vectors);
+      return static_cast<int>(left == right_vectors + 1 ? 2
+                              : left < right_vectors    ? left
+                                                        : right_vectors);
     };
-    for (idx column = 0; column < t.N; column += width)
+    for (idx column = 0; column < t.N; column += vectors_at(column) * W)
       pack_panel(t.right + k, K, column, t.N, vectors_at(column), scratch.panel + column * K);
     for (idx block = t.m_first; block < t.m_last; block += left_block) {
       const idx rows = t.m_last - block < left_block ? t.m_last - block : left_block;
       pack_strips(t.left + k, K, block, rows, scratch.strips);
-      for (idx column = 0; column < t.N; column += width)
+      for (idx column = 0; column < t.N;) {
+        const int vectors = vectors_at(column);
         for (idx m = 0; m < rows; m += strip_rows) {
           const int height = static_cast<int>(rows - m < strip_rows ? rows - m : strip_rows);
-          const int vectors = vectors_at(column);
+          const idx gate = (block + m) / t.units, unit = (block + m) % t.units;
+          const bool inside = unit + height <= t.H && column + vectors * W <= t.N;
+          R* const out = inside ? t.C + (t.gate[gate] * t.H + unit) * t.N + column : tile;
+          const idx out_step = inside ? t.N : vectors * W;
           for (idx i = 0; i < K; i += sum_block) {
-            Tile<R> q = {scratch.strips + m * K + i * strip_rows,
-                         scratch.offset,
-                         strip_rows,
-                         scratch.panel + column * K + i * vectors * W,
-                         vectors * W,
-                         K - i < sum_block ? K - i : sum_block,
-                         nullptr,
-                         0,
-                         tile,
-                         vectors * W};
-            find_tile<R>(height, vectors, false)(q);
-            add_tile(t, t.fresh && k + i == 0, block + m, height, column, vectors, tile);
+            const bool fresh = t.fresh && k + i == 0;
+            find_tile<R>(height, vectors, false)(
+                {scratch.strips + m / strip_rows * strip_size<R>(K) + i * strip_rows,
+                 scratch.offset, strip_rows, scratch.panel + column * K + i * vectors * W,
+                 vectors * W, K - i < sum_block ? K - i : sum_block,
+                 inside && !fresh ? out : nullptr, out_step, out, out_step});
+            if (!inside) add_tile(t, fresh, block + m, height, column, vectors, tile);
           }
         }
+        column += vectors * W;
+      }
     }
   }
 }
