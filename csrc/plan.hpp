@@ -27,14 +27,15 @@ struct RowOrder {
 
 // Enough rows that a group makes use of each weight it reads (tiles of 5 and 6 rows), the more the
 // further away the weights are; but several groups, since threads take whole ones, unless the
-// weights are so large that threads rather share them: each then reads a part.
-inline idx group_rows(idx B, idx weight_bytes) {
+// weights are so large that threads rather share them: each then reads a part. Where sequences
+// differ in length, smaller groups of like length leave threads less to wait for each other.
+inline idx group_rows(idx B, idx weight_bytes, bool ragged) {
   const bool large = weight_bytes > (idx(2) << 20);
   if (large) {
     const idx groups = (B + 63) / 64;
     return groups == 0 ? 0 : (B + groups - 1) / groups;
   }
-  const idx least = 16;
+  const idx least = ragged ? 8 : 16;
   if (B >= 4 * least) return least;
   if (B >= 8) return std::max(idx(4), (B + 1) / 2);
   return B;
