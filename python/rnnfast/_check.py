@@ -14,6 +14,7 @@ Lengths: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 RNG: TypeAlias = "int | np.random.Generator | None"
 
 DTYPES = ("float32", "float64")
+_NATIVE = tuple(map(np.dtype, DTYPES))
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -54,7 +55,7 @@ def float_dtype(value: Any) -> np.dtype[Any]:
         dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
         raise TypeError(f"dtype is {value!r}, expected {expected}") from None
-    if dtype.name not in DTYPES or not dtype.isnative:
+    if dtype not in _NATIVE:
         raise TypeError(f"dtype is {value!r}, expected {expected} in native byte order")
     return dtype
 
@@ -87,7 +88,7 @@ def float_array(name: str, value: Any) -> Array:
     expected = " or ".join(DTYPES)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} is a {type(value).__name__}, expected an ndarray of {expected}")
-    if value.dtype.name not in DTYPES or not value.dtype.isnative:
+    if value.dtype not in _NATIVE:
         raise TypeError(f"{name} has dtype {value.dtype}, expected {expected} in native byte order")
     return value
 

@@ -16,7 +16,12 @@ from pathlib import Path
 STORED = Path(__file__).with_suffix(".json")
 ALLOWED = 0.05
 TIER = "avx2"
-TOOL = ("valgrind", "--tool=callgrind", "--toggle-collect=run_case", "--callgrind-out-file=/dev/null")
+TOOL = (
+    "valgrind",
+    "--tool=callgrind",
+    "--toggle-collect=run_case",
+    "--callgrind-out-file=/dev/null",
+)
 
 
 def count(program: str, cell: str) -> int:
