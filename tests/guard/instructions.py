@@ -1,7 +1,7 @@
 """Counts the instructions of a small training step of each cell, which no noise can change.
 
-``python tests/guard/instructions.py build/release/tests/cpp/rnnfast_count`` compares the AVX2 tier's
-counts with ``instructions.json`` (valgrind has no AVX-512); with ``--update`` it writes that file.
+``python tests/guard/instructions.py build/release/tests/cpp/rnnfast_count`` compares the counts of
+the AVX2 tier (valgrind has no AVX-512) with ``instructions.json``; ``--update`` writes that file.
 """
 
 from __future__ import annotations

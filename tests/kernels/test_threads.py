@@ -32,9 +32,11 @@ def use_threads() -> Iterator[Callable[[int], None]]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "sizes",
-    [(7, 141, 6, 19), (3, 200, 3, 5), (4, 2, 3, 9)]
-    + [(5, 1, 3, 64), (4, 3, 5, 150)]  # threads share the units of one group
-    + [(2, 66, 3, 420)],  # weights of several MB: two groups of 33 rows
+    [
+        *[(7, 141, 6, 19), (3, 200, 3, 5), (4, 2, 3, 9)],
+        *[(5, 1, 3, 64), (4, 3, 5, 150)],  # threads share the units of one group
+        (2, 66, 3, 420),  # weights of several MB: two groups of 33 rows
+    ],
 )
 def test_same_bits(
     cell: str, dtype: str, sizes: tuple[int, ...], use_threads: Callable[[int], None]
