@@ -1,5 +1,6 @@
-// rnnfast_count: the names of all cells. rnnfast_count TIER CELL: one training step of a small fixed case in run_case, under a tool that
-// counts the instructions of that function (tests/guard/instructions.py).
+// rnnfast_count: the names of all cells. rnnfast_count TIER CELL: one training step of a small
+// fixed case in run_case, under a tool that counts the instructions of that function
+// (tests/guard/instructions.py).
 #include <cstdio>
 #include <string>
 
