@@ -37,7 +37,7 @@ inline idx group_rows(idx B, idx weight_bytes, bool ragged) {
   }
   const idx least = ragged ? 8 : 16;
   if (B >= 4 * least) return least;
-  if (B >= 8) return std::max(idx(4), (B + 1) / 2);
+  if (B >= 8) return std::max(idx(4), ragged ? (B + 3) / 4 : (B + 1) / 2);
   return B;
 }
 

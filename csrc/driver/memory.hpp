@@ -74,8 +74,10 @@ idx row_step(idx n) {
 // Recurrent sums that wait for the cell: few enough to stay in the first-level cache beside the
 // weights' panels.
 constexpr idx sums_bytes = 8 * 1024;
-// The input product of one chunk of steps stays in the second-level cache.
+// The input product of one chunk of steps stays in the second-level cache; but W_ax is read once
+// for every chunk, so where it is large a chunk has rows enough to make use of it.
 constexpr idx input_bytes = 256 * 1024;
+constexpr idx least_chunk_rows = 64;
 // So do the weight gradients that a group owns, beside the deltas.
 constexpr idx own_gradient_bytes = 256 * 1024;
 // With this much of W_aa for each thread, a step takes long beside their waiting for each other.
@@ -113,7 +115,8 @@ struct Sizes {
         group_rows(p.group_rows),
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
-        chunk(steps_of(p, input_bytes / (input_step * static_cast<idx>(sizeof(R))))),
+        chunk(steps_of(
+            p, larger(input_bytes / (input_step * static_cast<idx>(sizeof(R))), least_chunk_rows))),
         slice(blocks >= 2 * max_vectors ? max_vectors : widest_panel<Cell>),
         slices(static_cast<int>(smaller(blocks / slice, weight_bytes(p, p.H) / slice_bytes))),
         sliced(groups == 1 && slices > 1),
