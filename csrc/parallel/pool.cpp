@@ -26,6 +26,9 @@ namespace rnnfast {
 namespace {
 
 constexpr auto spin_time = std::chrono::microseconds(30);
+// A worker that woke too late for a job looks out longer for the next: asleep again, it would come
+// too late for that one as well (a processor may take a third of a millisecond to wake).
+constexpr auto late_spin_time = std::chrono::microseconds(1000);
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -176,14 +179,14 @@ class Pool {
     wake_.notify_all();
   }
 
-  void work(int slot) {
+  // Whether there was a task left.
+  bool work(int slot) {
     inside_task = true;
-    for (;;) {
-      const idx i = next_.fetch_add(1, std::memory_order_relaxed);
-      if (i >= job_.tasks) break;
+    idx done = 0;
+    for (idx i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < job_.tasks; ++done)
       job_.task(job_.context, i, slot);
-    }
     inside_task = false;
+    return done > 0;
   }
 
   void join_gang(int rank) {
@@ -210,23 +213,29 @@ class Pool {
     std::uint64_t seen = 0;
     Place place;
     place.begin();
+    bool late = false;
     for (;;) {
-      wait(seen, slot < cores, place);
+      wait(seen,
+           slot >= cores ? std::chrono::microseconds(0)
+           : late        ? late_spin_time
+                         : spin_time,
+           place);
       seen = generation_.load();
-      if ((door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0 && slot < job_.threads) {
+      late = (door_.fetch_add(1, std::memory_order_acq_rel) & closed) != 0;
+      if (!late && slot < job_.threads) {
         const int rank = took_part_.fetch_add(1, std::memory_order_acq_rel);
         if (job_.gang != nullptr)
           join_gang(rank);
         else
-          work(slot);
+          late = !work(slot);
       }
       door_.fetch_sub(1, std::memory_order_acq_rel);
     }
   }
 
-  void wait(std::uint64_t seen, bool may_spin, Place& place) {
+  void wait(std::uint64_t seen, std::chrono::microseconds spin, Place& place) {
     const auto since = std::chrono::steady_clock::now();
-    while (may_spin && std::chrono::steady_clock::now() - since < spin_time)
+    while (std::chrono::steady_clock::now() - since < spin)
       for (int turn = 0; turn < 64; ++turn) {
         if (generation_.load(std::memory_order_acquire) != seen) return;
         relax();
