@@ -18,7 +18,7 @@ threadpoolctl = require("threadpoolctl", "threads", "rnnfast.threadpool")
 __all__ = ["Controller"]
 
 
-class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+class Controller(threadpoolctl.LibController):  # type: ignore[misc, name-defined]
     """What threadpoolctl asks and sets."""
 
     user_api = "rnnfast"
