@@ -59,22 +59,17 @@ def cross_entropy(
         If an argument has the wrong kind or dtype; the wrong shape or value.
     """
     steps = _Steps(logits, mask, lengths, weight, reduction, batch_first)
-    # (O, N): NumPy reduces a long last axis much faster than a short one
-    shifted = np.array(steps.rows.T, order="C")
-    shifted -= shifted.max(axis=0)
-    softmax = np.exp(shifted)
-    total = softmax.sum(axis=0)
-    softmax /= total
+    shifted, log_total, softmax = _softmax(steps.rows)
     if isinstance(target, np.ndarray) and target.dtype.kind in "iu":
         classes = steps.classes(target)
         at = (classes, np.arange(len(classes)))
-        terms = np.log(total) - shifted[at]
+        terms = log_total - shifted[at]
         softmax[at] -= 1
         if weight is not None:
             terms *= weight[classes]
             softmax *= weight[classes]
         return steps.finish(terms, softmax.T)
-    log_softmax = (shifted - np.log(total)).T
+    log_softmax = (shifted - log_total).T
     p = steps.target(target)
     if weight is not None:
         p = p * weight
@@ -165,6 +160,19 @@ def bce(
     return steps.finish(terms, d) if weight is None else steps.finish(weight * terms, weight * d)
 
 
+def _softmax(rows: Array) -> tuple[Array, Array, Array]:
+    """Return of rows (N, O): s (O, N), l (N,) and p (O, N), where log p = s - l.
+
+    The rows stand upright, since NumPy reduces a long last axis much faster than a short one.
+    """
+    shifted = np.array(rows.T, order="C")
+    shifted -= shifted.max(axis=0)
+    softmax = np.exp(shifted)
+    total = softmax.sum(axis=0)
+    softmax /= total
+    return shifted, np.log(total), softmax
+
+
 class _Steps:
     """The rows (N, O) of the steps that count, and the way back to the shape of the logits."""
 
@@ -223,5 +231,4 @@ class _Steps:
         if self.reduction == "mean":
             divisor = max(self.batch, 1)
             loss, d = loss / divisor, np.divide(d, np.asarray(divisor, d.dtype), order="C")
-        d = np.ascontiguousarray(d)
-        return loss, scatter(d, self.mask, self.shape[:-1])
+        return loss, scatter(np.ascontiguousarray(d), self.mask, self.shape[:-1])

@@ -74,27 +74,23 @@ class Layer {
   // Forward as in inference, forward for training, backward; all results by name.
   Arrays run(Report& report, const std::string& where) {
     const rnnfast::Control control = control_of(setting_.threads);
-    Guarded<unsigned char> packed(k_.packed_size(p_), garbage, 64);
-    Guarded<unsigned char> tape(k_.tape_size(p_), garbage, 64);
-    Guarded<unsigned char> work(k_.forward_work(p_, setting_.threads), garbage, 64);
-    Guarded<unsigned char> back_work(k_.backward_work(p_, setting_.threads), garbage, 64);
-    k_.pack(p_, control, packed.data());
-    k_.forward(p_, control, packed.data(), nullptr, work.data());
+    const Memory memory(k_, p_, setting_.threads);
+    k_.pack(p_, control, memory.packed.data());
+    k_.forward(p_, control, memory.packed.data(), nullptr, memory.work.data());
     const Arrays inference = results();
     spoil_results();
-    k_.forward(p_, control, packed.data(), tape.data(), work.data());
+    k_.forward(p_, control, memory.packed.data(), memory.tape.data(), memory.work.data());
     for (const char* key : {"a", "a_T", "c_T"})
       if (inference.count(key) != 0)
         report.expect(inference.at(key) == results().at(key), where,
                       "inference and training differ");
-    k_.backward(p_, control, packed.data(), tape.data(), back_work.data());
+    k_.backward(p_, control, memory.packed.data(), memory.tape.data(), memory.back_work.data());
     const Arrays once = results();
     if (setting_.keep_saved) {
-      k_.backward(p_, control, packed.data(), tape.data(), back_work.data());
+      k_.backward(p_, control, memory.packed.data(), memory.tape.data(), memory.back_work.data());
       report.expect(once == results(), where, "a second backward pass differs from the first");
     }
-    const bool intact = packed.guards_intact() && tape.guards_intact() && work.guards_intact() &&
-                        back_work.guards_intact() && guards_intact();
+    const bool intact = memory.guards_intact() && guards_intact();
     report.expect(intact, where, "wrote outside its memory");
     report.expect(inputs_unchanged(), where, "changed an input");
     return once;
@@ -103,15 +99,28 @@ class Layer {
   // One training step, made by `train`.
   template <class F>
   void run_with(F&& train) {
-    Guarded<unsigned char> packed(k_.packed_size(p_), garbage, 64);
-    Guarded<unsigned char> tape(k_.tape_size(p_), garbage, 64);
-    Guarded<unsigned char> work(k_.forward_work(p_, 1), garbage, 64);
-    Guarded<unsigned char> back_work(k_.backward_work(p_, 1), garbage, 64);
-    train(k_, p_, control_of(1), packed.data(), tape.data(), work.data(), back_work.data());
+    const Memory memory(k_, p_, setting_.threads);
+    train(k_, p_, control_of(setting_.threads), memory.packed.data(), memory.tape.data(),
+          memory.work.data(), memory.back_work.data());
   }
 
  private:
   using Buffer = std::unique_ptr<Guarded<R>>;
+
+  // What the caller of the kernels allocates.
+  struct Memory {
+    Guarded<unsigned char> packed, tape, work, back_work;
+
+    Memory(const rnnfast::CellKernels<R>& k, const rnnfast::Problem<R>& p, int threads)
+        : packed(k.packed_size(p), garbage, 64),
+          tape(k.tape_size(p), garbage, 64),
+          work(k.forward_work(p, threads), garbage, 64),
+          back_work(k.backward_work(p, threads), garbage, 64) {}
+    bool guards_intact() const {
+      return packed.guards_intact() && tape.guards_intact() && work.guards_intact() &&
+             back_work.guards_intact();
+    }
+  };
 
   void order_rows() {
     Values lengths(static_cast<std::size_t>(case_.B), static_cast<double>(case_.T));
