@@ -124,6 +124,23 @@ def test_forked_children(two_threads: None) -> None:
         wait_for(child)
 
 
+@can_fork
+def test_a_forked_child_has_threads_of_its_own(two_threads: None) -> None:
+    """In several tries: a second thread may come late on a busy machine."""
+    problem = make("lstm", 100, 64, 8, 64, dtype="float32")
+    problem.run(functional)
+    child = os.fork()
+    if child == 0:
+        took_part = set()
+        try:
+            for _ in range(20):
+                problem.run(functional)
+                took_part.add(_rnnfast._last_threads())
+        finally:
+            os._exit(0 if 2 in took_part else 1)
+    wait_for(child)
+
+
 def in_a_child(seed: int) -> dict[str, Any]:
     return make("lstm", 5, 64, 3, 9, seed=seed).vjp(functional)
 

@@ -70,7 +70,9 @@ def test_more_than_one_block(cell: str, dtype: str, sizes: tuple[int, ...], reve
 
 
 @every_cell
-@pytest.mark.parametrize("sizes", [(4, 3, 9, 70), (4, 7, 6, 200), (3, 66, 5, 740)])
+@pytest.mark.parametrize(
+    "sizes", [(4, 3, 9, 70), (4, 7, 6, 200), (3, 66, 5, 740), (14, 40, 5, 740)]
+)
 def test_large_weights(cell: str, sizes: tuple[int, ...]) -> None:
     """Threads share the units of a group, and groups one array of weight gradients."""
     T, B, I, H = sizes  # noqa: E741
