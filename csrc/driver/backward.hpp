@@ -149,6 +149,8 @@ class BackwardPass {
         packed_(packed),
         back_(back),
         g_(p, group),
+        first_block_(gang.first_block(z_.blocks, z_.slice)),
+        last_block_(gang.last_block(z_.blocks, z_.slice)),
         carry_(carry),
         tape_(tape),
         delta_(delta),
@@ -273,8 +275,8 @@ class BackwardPass {
     q.rows = active;
     q.H = z_.H;
     q.units = z_.units;
-    q.first_unit = gang_.first_block(z_.blocks, z_.slice) * lanes<R>;
-    q.last_unit = gang_.last_block(z_.blocks, z_.slice) * lanes<R>;
+    q.first_unit = first_block_ * lanes<R>;
+    q.last_unit = last_block_ * lanes<R>;
     q.saved = tape_.saved + at * g_.rows * z_.saved_step;
     q.saved_step = z_.saved_step;
     q.delta = delta_row(s);
@@ -291,20 +293,18 @@ class BackwardPass {
     q.param = packed_.param;
     q.dparam = carry_.dparam;
     for (idx r = 0; r < active; ++r) scratch_.delta_offset[r] = r * z_.delta_step;
-    stage_back<Cell::stages - 1>(q);
+    stage_back<Cell::stages - 1>(q, s % 2 != 0);
   }
 
   template <int s>
-  void stage_back(const BackRows<R>& q) {
+  void stage_back(const BackRows<R>& q, bool back) {
     using St = Stage<Cell, s>;
     backward_rows<Cell, s>(q);
     gang_.wait();
     R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
     const R* init = s == 0 ? out : nullptr;
     const idx K = St::gates * z_.units;
-    const idx first = gang_.first_block(z_.blocks, z_.slice),
-              last = gang_.last_block(z_.blocks, z_.slice);
-    for_each_panel(first, last, z_.back_panel, [&](idx block, int vectors) {
+    for_each_panel(first_block_, last_block_, z_.back_panel, back, [&](idx block, int vectors) {
       const idx column = block * lanes<R>;
       Tile<R> t = {q.delta + St::r.first * z_.units,
                    scratch_.delta_offset,
@@ -318,7 +318,7 @@ class BackwardPass {
                    z_.state_step};
       product(t, q.rows, vectors);
     });
-    if constexpr (s > 0) stage_back<s - 1>(q);
+    if constexpr (s > 0) stage_back<s - 1>(q, back);
   }
 
   // Lists the delta rows of steps [first, last), from slot `slot` on; returns their number.
@@ -363,6 +363,7 @@ class BackwardPass {
   const Packed<Cell, R>& packed_;
   const PackedBack<Cell, R>& back_;
   Group<R> g_;
+  idx first_block_, last_block_;  // the units that this thread owns
   Carry<Cell, R> carry_;
   Tape<Cell, R> tape_;
   R* delta_;

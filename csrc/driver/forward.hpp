@@ -96,6 +96,8 @@ class ForwardPass {
         z_(p),
         packed_(packed),
         g_(p, group),
+        first_block_(gang.first_block(z_.blocks, z_.slice)),
+        last_block_(gang.last_block(z_.blocks, z_.slice)),
         arena_(scratch),
         scratch_(arena_, z_) {
     for (idx r = 0; r < g_.rows; ++r) {
@@ -103,6 +105,11 @@ class ForwardPass {
       scratch_.saved_offset[r] = r * z_.saved_step;
       scratch_.a_offset[r] = g_.offset(p, r, 0, p.a_t, p.a_b);
     }
+    for_each_stage<Cell>([&](auto s) {
+      using St = Stage<Cell, s>;
+      const idx panel = g_.rows * St::blocks_per_panel * St::gates * lanes<R>;
+      batch_[s] = z_.sums_size / panel * St::blocks_per_panel;
+    });
     fill_split_bias();
   }
 
@@ -182,9 +189,7 @@ class ForwardPass {
     }
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      const idx first_block = gang_.first_block(z_.blocks, z_.slice),
-                last_block = gang_.last_block(z_.blocks, z_.slice);
-      for_each_panel(first_block, last_block, St::blocks_per_panel, [&](idx block, int blocks) {
+      for_each_panel(first_block_, last_block_, St::blocks_per_panel, [&](idx block, int blocks) {
         idx at = (St::first_slot * z_.blocks + block * St::slots + (St::x.first - St::first_slot)) *
                  lanes<R>;
         multiply<St>({p_.x, scratch_.x_offset, p_.W_ax, p_.I, z_.H, St::x.gate, St::gates, block,
@@ -212,27 +217,27 @@ class ForwardPass {
       zero_past_the_end();
       if (first == 0) finish(active, g_.rows, nullptr);
     }
-    idx input_row = 0;
-    for (idx s = first; s < last; ++s) {
-      if ((s - first) % z_.chunk == 0) {
-        if (gang_.stopped()) return;
-        idx end = s + z_.chunk < last ? s + z_.chunk : last;
-        input_product(s, end, active);
-        input_row = 0;
+    StepRows<R> q = same_in_all_steps();
+    for (idx from = first; from < last; from += z_.chunk) {
+      if (gang_.stopped()) return;
+      const idx to = from + z_.chunk < last ? from + z_.chunk : last;
+      input_product(from, to, active);
+      const R* input = scratch_.input;
+      for (idx s = from; s < to; ++s) {
+        q.rows = active;
+        if (results && p_.a != nullptr) q.a = p_.a + (p_.reverse ? -s : s) * p_.a_t;
+        view(s, q);
+        step(q, input, s % 2 != 0);
+        input += active * z_.input_step;
+        const idx next = g_.active(s + 1, active);
+        if (next < active && results && gang_.leads()) finish(next, active, q.next);
+        active = next;
       }
-      active = g_.active(s, active);
-      StepRows<R> q = {};
-      view(s, q);
-      step(s, active, input_row, results, q);
-      input_row += active;
-      if (!results || !gang_.leads()) continue;
-      idx next = g_.active(s + 1, active);
-      if (next < active) finish(next, active, q.next);
     }
   }
 
-  void step(idx s, idx active, idx input_row, bool results, StepRows<R>& q) {
-    q.rows = active;
+  StepRows<R> same_in_all_steps() const {
+    StepRows<R> q = {};
     q.H = z_.H;
     q.units = z_.units;
     q.sums = scratch_.sums;
@@ -240,34 +245,33 @@ class ForwardPass {
     q.state_step = z_.state_step;
     q.saved_step = z_.saved_step;
     q.a_offset = scratch_.a_offset;
-    q.a = results && p_.a != nullptr ? p_.a + (p_.reverse ? -s : s) * p_.a_t : nullptr;
     q.param = packed_.param;
-    const R* input = scratch_.input + input_row * z_.input_step;
+    return q;
+  }
+
+  // Goes through the weights from their end if `back`: every other step does, for what was read
+  // last is still near.
+  void step(StepRows<R>& q, const R* input, bool back) {
     for_each_stage<Cell>([&](auto stage) {
       using St = Stage<Cell, stage>;
       const R* left = stage == 0 ? q.prev[0] : q.saved + Cell::operand[stage] * z_.units;
       const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
-      // the cell works on as many panels at once as `sums` holds: its chains of dependent
-      // operations overlap
-      const idx panel = St::blocks_per_panel * St::gates * lanes<R>;
-      const idx batch = z_.sums_size / (active * panel) * St::blocks_per_panel;
-      const idx last = gang_.last_block(z_.blocks, z_.slice);
-      for (idx first = gang_.first_block(z_.blocks, z_.slice); first < last; first += batch) {
-        const idx end = first + batch < last ? first + batch : last;
+      for_each_panel(first_block_, last_block_, batch_[stage], back, [&](idx first, int batch) {
         q.first_block = first;
-        q.blocks = end - first;
+        q.blocks = batch;
         q.sums_step = q.blocks * St::gates * lanes<R>;
         q.input = input + (St::first_slot * z_.blocks + first * St::slots) * lanes<R>;
         const R* init = q.input + (St::r.first - St::first_slot) * lanes<R>;
-        for_each_panel(first, end, St::blocks_per_panel, [&](idx block, int blocks) {
-          const idx before = (block - first) * lanes<R>;
-          multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates, block, blocks,
-                        init + before * St::slots, z_.input_step,
-                        scratch_.sums + before * St::gates, q.sums_step},
-                       packed_.W_aa[stage], active);
-        });
+        for_each_panel(first, first + batch, St::blocks_per_panel, back,
+                       [&](idx block, int blocks) {
+                         const idx before = (block - first) * lanes<R>;
+                         multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates,
+                                       block, blocks, init + before * St::slots, z_.input_step,
+                                       scratch_.sums + before * St::gates, q.sums_step},
+                                      packed_.W_aa[stage], q.rows);
+                       });
         forward_rows<Cell, stage>(q);
-      }
+      });
       gang_.wait();
     });
   }
@@ -298,6 +302,10 @@ class ForwardPass {
   Sizes<Cell, R> z_;
   const Packed<Cell, R>& packed_;
   Group<R> g_;
+  idx first_block_, last_block_;  // the units that this thread owns
+  // blocks that the cell works on at once, as many as `sums` holds: its chains of dependent
+  // operations overlap
+  idx batch_[Cell::stages];
   Arena arena_;
   ForwardScratch<Cell, R> scratch_;
 };

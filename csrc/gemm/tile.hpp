@@ -74,16 +74,35 @@ template <class R, int rows, int vectors>
   }
 }
 
+// sum[0] becomes the sum of the parts. (By recursion: an array that a loop indexes before it is
+// unrolled would lie in memory.)
+template <class V, int parts, int rows, int vectors, int width = parts / 2>
+[[gnu::always_inline]] inline void add_parts(V (&sum)[parts][rows][vectors]) {
+  if constexpr (width > 0) {
+#pragma GCC unroll 8
+    for (int part = 0; part < width; ++part)
+#pragma GCC unroll 8
+      for (int m = 0; m < rows; ++m)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) sum[part][m][v] += sum[part + width][m][v];
+    add_parts<V, parts, rows, vectors, width / 2>(sum);
+  }
+}
+
 template <class R, int rows, int vectors, idx ahead>
 void tile(const Tile<R>& t) noexcept {
   using V = Vec<R>;
   constexpr int parts = partial_sums(rows, vectors);
   const R* left[rows];
-  V sum[parts][rows][vectors] = {};
+  V sum[parts][rows][vectors];
 #pragma GCC unroll 8
-  for (int m = 0; m < rows; ++m) {
-    left[m] = t.left + t.offset[m];
-  }
+  for (int part = 0; part < parts; ++part)
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; ++m)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[part][m][v] = V{};
+#pragma GCC unroll 8
+  for (int m = 0; m < rows; ++m) left[m] = t.left + t.offset[m];
   const R* panel = t.panel;
   const idx k_step = t.k_step, panel_step = t.panel_step;
   idx k = 0, whole = t.K - t.K % parts;
@@ -105,14 +124,7 @@ void tile(const Tile<R>& t) noexcept {
       k += k_step;
       panel += panel_step;
     }
-#pragma GCC unroll 8
-  for (int width = parts / 2; width >= 1; width /= 2)
-#pragma GCC unroll 8
-    for (int part = 0; part < width; ++part)
-#pragma GCC unroll 8
-      for (int m = 0; m < rows; ++m)
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) sum[part][m][v] += sum[part + width][m][v];
+  add_parts(sum);
   R* const out = t.out;
   const R* const init = t.init;
   const idx out_step = t.out_step, init_step = t.init_step;
@@ -128,29 +140,24 @@ void tile(const Tile<R>& t) noexcept {
     for (int v = 0; v < vectors; ++v) store(out + m * out_step + v * lanes<R>, sum[0][m][v]);
 }
 
+// The tiles of one width: of_height[far][rows - 1].
 template <class R>
-using TileFunction = void (*)(const Tile<R>&) noexcept;
-
+struct Tiles {
+  int most_rows;
+  void (*of_height[2][8])(const Tile<R>&) noexcept;
+};
 template <class R, int vectors, int... m>
-TileFunction<R> tile_of_height(int rows, bool far, std::integer_sequence<int, m...>) {
-  static constexpr TileFunction<R> table[][sizeof...(m)] = {
-      {tile<R, m + 1, vectors, prefetch_ahead(m + 1, false)>...},
-      {tile<R, m + 1, vectors, prefetch_ahead(m + 1, true)>...}};
-  return table[far][rows - 1];
+constexpr Tiles<R> tiles_of_width(std::integer_sequence<int, m...>) {
+  return {tile_rows(vectors),
+          {{tile<R, m + 1, vectors, prefetch_ahead(m + 1, false)>...},
+           {tile<R, m + 1, vectors, prefetch_ahead(m + 1, true)>...}}};
 }
+template <class R, int vectors>
+constexpr Tiles<R> tiles =
+    tiles_of_width<R, vectors>(std::make_integer_sequence<int, tile_rows(vectors)>());
 template <class R>
-TileFunction<R> find_tile(int rows, int vectors, bool far) {
-  switch (vectors) {
-    case 1:
-      return tile_of_height<R, 1>(rows, far, std::make_integer_sequence<int, tile_rows(1)>());
-    case 2:
-      return tile_of_height<R, 2>(rows, far, std::make_integer_sequence<int, tile_rows(2)>());
-    case 3:
-      return tile_of_height<R, 3>(rows, far, std::make_integer_sequence<int, tile_rows(3)>());
-    default:
-      return tile_of_height<R, 4>(rows, far, std::make_integer_sequence<int, tile_rows(4)>());
-  }
-}
+constexpr Tiles<R> tiles_by_width[max_vectors] = {tiles<R, 1>, tiles<R, 2>, tiles<R, 3>,
+                                                  tiles<R, 4>};
 
 // So many terms are summed in one chain: the error of a sum grows with its chain.
 constexpr idx sum_chain = 256;
@@ -160,24 +167,39 @@ constexpr idx sum_chain = 256;
 // cache.
 template <class R>
 void product(const Tile<R>& t, idx rows, int vectors) noexcept {
-  const idx tiles = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
-  Tile<R> part = t;
+  const Tiles<R>& kind = tiles_by_width<R>[vectors - 1];
+  const auto& of_height = kind.of_height[t.K > sum_chain];
+  if (rows <= kind.most_rows && t.K <= sum_chain) {
+    if (rows > 0) of_height[rows - 1](t);
+    return;
+  }
+  const idx count = (rows + kind.most_rows - 1) / kind.most_rows;
+  const idx height = rows / count, taller = rows % count;
   idx k = 0;
   do {
-    part.K = t.K - k < sum_chain ? t.K - k : sum_chain;
-    part.left = t.left + k * t.k_step;
-    part.panel = t.panel + k * t.panel_step;
+    const idx K = t.K - k < sum_chain ? t.K - k : sum_chain;
     idx row = 0;
-    for (idx i = 0; i < tiles; ++i) {
-      const idx height = rows / tiles + (i < rows % tiles);
-      part.offset = t.offset + row;
-      part.out = t.out + row * t.out_step;
-      part.init = k > 0 ? part.out : t.init == nullptr ? nullptr : t.init + row * t.init_step;
-      part.init_step = k > 0 ? t.out_step : t.init_step;
-      find_tile<R>(static_cast<int>(height), vectors, t.K > sum_chain)(part);
-      row += height;
+    for (idx i = 0; i < count; ++i) {
+      const idx here = height + (i < taller);
+      R* const out = t.out + row * t.out_step;
+      // Number by number: a copy of what was just written with a wider load than the stores would
+      // wait until they, and all before them, have left the pipeline.
+      const Tile<R> part = {t.left + k * t.k_step,
+                            t.offset + row,
+                            t.k_step,
+                            t.panel + k * t.panel_step,
+                            t.panel_step,
+                            K,
+                            k > 0               ? out
+                            : t.init == nullptr ? nullptr
+                                                : t.init + row * t.init_step,
+                            k > 0 ? t.out_step : t.init_step,
+                            out,
+                            t.out_step};
+      of_height[here - 1](part);
+      row += here;
     }
-    k += part.K;
+    k += K;
   } while (k < t.K);
 }
 

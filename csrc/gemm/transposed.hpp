@@ -114,7 +114,7 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
           const idx out_step = inside ? t.N : vectors * W;
           for (idx i = 0; i < K; i += sum_block) {
             const bool fresh = t.fresh && k + i == 0;
-            find_tile<R>(height, vectors, false)(
+            tiles_by_width<R>[vectors - 1].of_height[false][height - 1](
                 {scratch.strips + m / strip_rows * strip_size<R>(K) + i * strip_rows,
                  scratch.offset, strip_rows, scratch.panel + column * K + i * vectors * W,
                  vectors * W, K - i < sum_block ? K - i : sum_block,
