@@ -106,13 +106,14 @@ struct Kernel {
   template <class St>
   static void pack_bias(const P& p, const Z& z, R* out) {
     out += St::first_slot * z.units;
-    for (idx i = 0; i < St::slots * z.units; ++i) out[i] = 0;
+    for (idx i = 0; i < St::slots * z.blocks; ++i) store(out + i * lanes<R>, Vec<R>{});
     auto add = [&](const R* bias, const Side& side) {
-      for (idx u = 0; bias != nullptr && u < p.H; ++u)
+      for (idx b = 0; bias != nullptr && b < z.blocks; ++b)
         for (int j = 0; j < St::gates; ++j) {
-          idx slot = side.first - St::first_slot + j;
-          out[(u / lanes<R> * St::slots + slot) * lanes<R> + u % lanes<R>] +=
-              bias[side.gate[j] * p.H + u];
+          R* to = out + (b * St::slots + side.first - St::first_slot + j) * lanes<R>;
+          const idx unit = b * lanes<R>, valid = p.H - unit;
+          const R* from = bias + side.gate[j] * p.H + unit;
+          store(to, load(to) + (valid < lanes<R> ? load_first(from, valid) : load(from)));
         }
     };
     add(p.b_a, St::x);
@@ -221,12 +222,12 @@ struct Kernel {
     return arena.used();
   }
 
-  static void zero(const P& p, const WeightGradients<R>& w) {
+  // The gradients of the weights only if `matrices`.
+  static void zero(const P& p, const WeightGradients<R>& w, bool matrices) {
     auto clear = [](R* to, idx n) {
       if (to != nullptr) std::memset(to, 0, static_cast<std::size_t>(n) * sizeof(R));
     };
-    clear(w.dW_ax, Cell::gates * p.H * p.I);
-    clear(w.dW_aa, Cell::gates * p.H * p.H);
+    if (matrices) clear(w.dW_ax, Cell::gates * p.H * p.I), clear(w.dW_aa, Cell::gates * p.H * p.H);
     clear(w.db_a, Cell::gates * p.H);
     clear(w.db_aa, Cell::gates * p.H);
     clear(w.dparam, Cell::params * p.H);
@@ -242,11 +243,9 @@ struct Kernel {
     const Work work(work_arena, p, control.threads);
     pack_back(p, control, work.back);
     zero_dx(p);
-    WeightGradients<R> whole(p);
-    const bool written = !z.owns_gradients && longest(p) > 0;  // by the first chunk of steps
-    if (written) whole.dW_ax = whole.dW_aa = nullptr;
-    zero(p, whole);
-    for (idx i = 0; i < z.groups; ++i) zero(p, work.gradients[i]);
+    // the first chunk of steps writes dW_ax and dW_aa, the others add to them
+    if (z.groups != 1) zero(p, WeightGradients<R>(p), z.owns_gradients || longest(p) == 0);
+    for (idx i = 0; i < z.groups; ++i) zero(p, work.gradients[i], Group<R>(p, i).steps == 0);
     for (idx s = segments(p) - 1; s >= -1; --s)
       if (s >= 0 || segments(p) == 0) one_segment(p, control, packed, tapes, work, s);
     if (z.groups > 1)
@@ -298,7 +297,8 @@ struct Kernel {
       for_chunks_from_end(z, first, last, [&](idx from, idx to) {
         if (pass.stopped()) return false;
         pass.through_time(from, to);
-        if (z.owns_gradients) pass.weight_gradients(from, to, work.gradients[i], 0, 1, false);
+        if (z.owns_gradients)
+          pass.weight_gradients(from, to, work.gradients[i], 0, 1, to == Group<R>(p, i).steps);
         if (gang.leads()) pass.add_params(work.gradients[i]);
         if (!z.sliced) pass.input_gradient(from, to);
         return true;

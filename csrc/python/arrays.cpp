@@ -7,6 +7,7 @@ using py::detail::array_descriptor_proxy;
 using py::detail::array_proxy;
 
 constexpr int numpy_float32 = 11, numpy_float64 = 12;
+constexpr int max_axes = 3;
 
 bool is_array(py::handle object) { return py::isinstance<py::array>(object); }
 
@@ -49,6 +50,12 @@ bool contiguous_from(py::handle array, int from, idx item) {
     expected *= a->dimensions[i];
   }
   return true;
+}
+
+bool ready(py::handle array) {
+  constexpr int flags =
+      py::detail::npy_api::NPY_ARRAY_ALIGNED_ | py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
+  return (array_proxy(array.ptr())->flags & flags) == flags;
 }
 
 // The bytes that an array's elements lie between.
@@ -97,10 +104,7 @@ Precision precision(py::handle object, const char* name) {
 
 bool is_plain(py::handle object, Precision p, int axes) {
   if (!is_array(object)) return false;
-  const auto* a = array_proxy(object.ptr());
-  constexpr int flags =
-      py::detail::npy_api::NPY_ARRAY_ALIGNED_ | py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
-  return a->nd == axes && (a->flags & flags) == flags && has_dtype(object, p);
+  return array_proxy(object.ptr())->nd == axes && ready(object) && has_dtype(object, p);
 }
 void* plain_data(py::handle array) { return array_proxy(array.ptr())->data; }
 idx plain_size(py::handle array, int axis) { return array_proxy(array.ptr())->dimensions[axis]; }
@@ -133,7 +137,7 @@ const void* Arguments::data(py::handle object, const char* name, Shape shape, in
   check(object, name, shape);
   const idx item = precision_ == Precision::f32 ? 4 : 8;
   py::object array = py::reinterpret_borrow<py::object>(object);
-  if (!aligned(object) || !contiguous_from(object, from, item))
+  if (!ready(object) && !(aligned(object) && contiguous_from(object, from, item)))
     array = py::array::ensure(object.attr("copy")("C"));
   kept_.push_back(array);
   return array_proxy(array.ptr())->data;
@@ -141,6 +145,19 @@ const void* Arguments::data(py::handle object, const char* name, Shape shape, in
 
 idx Arguments::stride(int axis) const {
   return array_proxy(kept_.back().ptr())->strides[axis] / (precision_ == Precision::f32 ? 4 : 8);
+}
+
+py::array new_array(Precision precision, const idx* shape, int axes) {
+  double bytes = precision == Precision::f32 ? 4 : 8;
+  for (int i = 0; i < axes; ++i) bytes *= static_cast<double>(shape[i]);
+  if (bytes > 9e18) throw std::bad_alloc();
+  const auto& numpy = py::detail::npy_api::get();
+  const int type = precision == Precision::f32 ? numpy_float32 : numpy_float64;
+  PyObject* array =
+      numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, numpy.PyArray_DescrFromType_(type), axes,
+                                  shape, nullptr, nullptr, 0, nullptr);
+  if (array == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::array>(array);
 }
 
 template <class R>
@@ -153,14 +170,14 @@ Output Output::make(py::handle out, const char* name, Shape shape, const Argumen
     bool direct = aligned(out) && contiguous_from(out, 2, sizeof(R));
     for (const py::object& argument : arguments.kept()) direct = direct && apart(out, argument);
     if (direct) {
-      result.array_ = py::reinterpret_borrow<py::array>(out);
+      result.array_ = py::reinterpret_borrow<py::object>(out);
       return result;
     }
     result.target_ = py::reinterpret_borrow<py::object>(out);
   }
-  std::vector<py::ssize_t> sizes;
-  for (const Axis& axis : shape) sizes.push_back(axis.size);
-  result.array_ = new_array<R>(std::move(sizes));
+  idx sizes[max_axes];
+  for (std::size_t i = 0; i < shape.size(); ++i) sizes[i] = shape.begin()[i].size;
+  result.array_ = new_array(precision_of<R>, sizes, static_cast<int>(shape.size()));
   return result;
 }
 template Output Output::make<float>(py::handle, const char*, Shape, const Arguments&);
@@ -172,8 +189,12 @@ py::object Output::finish() {
   return target_;
 }
 
-idx Output::t_step() const { return array_.strides(0) / array_.itemsize(); }
-idx Output::b_step() const { return array_.strides(1) / array_.itemsize(); }
+template <class R>
+idx Output::step(int axis) const {
+  return array_proxy(array_.ptr())->strides[axis] / static_cast<idx>(sizeof(R));
+}
+template idx Output::step<float>(int) const;
+template idx Output::step<double>(int) const;
 
 std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
   if (object.is_none()) return {};

@@ -42,7 +42,7 @@ Precision precision(py::handle object, const char* name);
 // Whether an object is a native, aligned, C-contiguous array that needs no copy: with the checks of
 // Arguments for what is not, this is all that a call in a hurry looks at.
 bool is_plain(py::handle object, Precision precision, int axes);
-// Its data and the length of an axis.
+// An array's data and the length of an axis.
 void* plain_data(py::handle array);
 idx plain_size(py::handle array, int axis);
 
@@ -51,7 +51,9 @@ idx plain_size(py::handle array, int axis);
 class Arguments {
  public:
   Arguments(Precision precision, std::string leader, std::string cell = "")
-      : precision_(precision), leader_(std::move(leader)), cell_(std::move(cell)) {}
+      : precision_(precision), leader_(std::move(leader)), cell_(std::move(cell)) {
+    kept_.reserve(8);  // as many as most calls have
+  }
 
   // A C-contiguous array of that shape.
   template <class R>
@@ -89,12 +91,12 @@ class Arguments {
 };
 
 // A new C-contiguous array. Throws std::bad_alloc if its size is beyond all memory.
+py::array new_array(Precision precision, const idx* shape, int axes);
 template <class R>
-py::array_t<R> new_array(std::vector<py::ssize_t> shape) {
-  double bytes = sizeof(R);
-  for (py::ssize_t n : shape) bytes *= static_cast<double>(n);
-  if (bytes > 9e18) throw std::bad_alloc();
-  return py::array_t<R>(std::move(shape));
+py::array_t<R> new_array(std::initializer_list<idx> shape) {
+  const int axes = static_cast<int>(shape.size());
+  return py::reinterpret_steal<py::array_t<R>>(
+      new_array(precision_of<R>, shape.begin(), axes).release());
 }
 
 // Where a result goes: a new array, or `out` itself, or memory that `finish` copies to `out`
@@ -104,12 +106,12 @@ class Output {
   template <class R>
   static Output make(py::handle out, const char* name, Shape shape, const Arguments& arguments);
   py::object finish();  // what the caller gets
-  void* data() const { return array_.mutable_data(); }
-  idx t_step() const;
-  idx b_step() const;
+  void* data() const { return plain_data(array_); }
+  template <class R>
+  idx step(int axis) const;  // in elements
 
  private:
-  mutable py::array array_;
+  py::object array_;
   py::object target_;  // the caller's array when array_ is not
 };
 

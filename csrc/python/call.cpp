@@ -93,33 +93,36 @@ template void read_weights<float>(Arguments&, const CellKernels<float>&, py::han
 template void read_weights<double>(Arguments&, const CellKernels<double>&, py::handle, py::handle,
                                    py::handle, py::handle, py::handle, Problem<double>&);
 
-std::vector<py::object> split_state(py::handle state, int states, const char* name,
-                                    const std::string& cell) {
-  if (state.is_none()) return std::vector<py::object>(static_cast<std::size_t>(states), py::none());
+States split_state(py::handle state, int states, const char* name, const std::string& cell) {
+  States parts;
+  if (state.is_none()) {
+    parts.fill(py::none());
+    return parts;
+  }
   const bool tuple = PyTuple_Check(state.ptr());
   if (states == 1) {
     if (tuple)
       fail_type(std::string(name) + " is a " + describe(state) +
                 ", expected one array or None for " + family(cell));
-    return {py::reinterpret_borrow<py::object>(state)};
+    parts[0] = py::reinterpret_borrow<py::object>(state);
+    return parts;
   }
   if (!tuple)
     fail_type(std::string(name) + " is a " + describe(state) +
               ", expected a tuple of two arrays, a and c, or None for " + family(cell));
-  const auto sequence = py::reinterpret_borrow<py::sequence>(state);
-  if (static_cast<int>(sequence.size()) != states)
-    fail_value(std::string(name) + " has " + std::to_string(sequence.size()) +
-               " entries, expected " + std::to_string(states) + " for " + family(cell));
-  std::vector<py::object> result;
-  for (py::handle part : sequence) result.push_back(py::reinterpret_borrow<py::object>(part));
-  return result;
+  const idx size = PyTuple_GET_SIZE(state.ptr());
+  if (size != states)
+    fail_value(std::string(name) + " has " + std::to_string(size) + " entries, expected " +
+               std::to_string(states) + " for " + family(cell));
+  for (idx i = 0; i < size; ++i)
+    parts[static_cast<std::size_t>(i)] =
+        py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(state.ptr(), i));
+  return parts;
 }
 
-py::object join_state(std::vector<py::object> parts) {
-  if (parts.size() == 1) return parts[0];
-  py::tuple tuple(parts.size());
-  for (std::size_t i = 0; i < parts.size(); ++i) tuple[i] = parts[i];
-  return tuple;
+py::object join_state(const States& parts, int states) {
+  if (states == 1) return parts[0];
+  return py::make_tuple(parts[0], parts[1]);
 }
 
 template <class R>
@@ -161,22 +164,22 @@ void Call<R>::want_results(const LayerArguments& a) {
   if (a.sequence) {
     a_.emplace(Output::make<R>(a.out, "out", {{"T", p.T}, {"B", p.B}, {"H", p.H}}, arguments));
     p.a = static_cast<R*>(a_->data());
-    p.a_t = a_->t_step();
-    p.a_b = a_->b_step();
+    p.a_t = a_->step<R>(0);
+    p.a_b = a_->step<R>(1);
   } else if (!a.out.is_none()) {
     fail_value("out was given, but no sequence is wanted");
   }
   for (int i = 0; i < cell->states; ++i) {
     auto state = new_array<R>({p.B, p.H});
     p.state_T[i] = state.mutable_data();
-    state_T_.push_back(state);
+    state_T_[static_cast<std::size_t>(i)] = std::move(state);
   }
 }
 
 template <class R>
 std::pair<py::object, py::object> Call<R>::results() {
   p.a = nullptr;
-  return {a_ ? a_->finish() : py::none(), join_state(state_T_)};
+  return {a_ ? a_->finish() : py::none(), join_state(state_T_, cell->states)};
 }
 
 template struct Call<float>;

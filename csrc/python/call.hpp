@@ -1,5 +1,6 @@
 // A call of a kernel from Python: the problem its arguments describe, and running it.
 #pragma once
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -72,13 +73,13 @@ void read_weights(Arguments& arguments, const CellKernels<R>& cell, py::handle W
                   Problem<R>& p);
 
 // A state argument, (a0, c0) or a0 alone, as its parts; each may be None.
-std::vector<py::object> split_state(py::handle state, int states, const char* name,
-                                    const std::string& cell);
+using States = std::array<py::object, max_states>;
+States split_state(py::handle state, int states, const char* name, const std::string& cell);
 extern const char* const initial_names[];  // a0 c0
 extern const char* const final_names[];    // for dstate
 
 // What Python gets for a state.
-py::object join_state(std::vector<py::object> parts);
+py::object join_state(const States& parts, int states);
 
 // A problem with the arrays it points to.
 template <class R>
@@ -99,7 +100,7 @@ struct Call {
  private:
   void plan(bool checkpoint);
   std::optional<Output> a_;
-  std::vector<py::object> state_T_;
+  States state_T_;
 };
 
 // f(R()) for the type of a precision.

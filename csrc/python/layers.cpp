@@ -14,12 +14,13 @@ py::tuple run_typed(const LayerArguments& a, const PackedWeights* packed) {
     fail_value("packed holds the weights of another cell, dtype or size");
   call.want_results(a);
   Runner runner(call.operations);
-  Memory own, work(call.cell->forward_work(call.p, runner.threads()));
-  if (packed == nullptr) own = Memory(call.cell->packed_size(call.p));
+  const std::size_t packed_size = packed == nullptr ? call.cell->packed_size(call.p) : 0;
+  Memory memory(packed_size + call.cell->forward_work(call.p, runner.threads()));
+  void* const weights = packed == nullptr ? memory.get() : packed->memory.get();
+  void* const work = static_cast<char*>(memory.get()) + packed_size;
   runner.run([&](const Control& control) {
-    if (packed == nullptr) call.cell->pack(call.p, control, own.get());
-    call.cell->forward(call.p, control, packed == nullptr ? own.get() : packed->memory.get(),
-                       nullptr, work.get());
+    if (packed == nullptr) call.cell->pack(call.p, control, weights);
+    call.cell->forward(call.p, control, weights, nullptr, work);
   });
   auto [a_out, state] = call.results();
   return py::make_tuple(a_out, state);
@@ -117,9 +118,9 @@ class PullbackOf : public Pullback {
   py::dict wanted(Problem<R>& p, const std::vector<bool>& skip) {
     const idx GH = call_.cell->gates * p.H;
     py::dict grads;
-    auto make = [&](std::size_t i, bool exists, std::vector<py::ssize_t> shape) -> R* {
+    auto make = [&](std::size_t i, bool exists, std::initializer_list<idx> shape) -> R* {
       if (!exists || skip[i]) return nullptr;
-      auto array = new_array<R>(std::move(shape));
+      auto array = new_array<R>(shape);
       grads[gradient_names[i]] = array;
       return array.mutable_data();
     };
@@ -144,11 +145,13 @@ class PullbackOf : public Pullback {
 
 py::tuple run(std::string cell, py::handle x, py::handle state, py::handle W_ax, py::handle W_aa,
               py::handle b_a, py::handle b_aa, py::handle peephole, py::handle lengths,
-              bool reverse, py::handle out, bool sequence, const PackedWeights* packed) {
+              bool reverse, py::handle out, bool sequence, py::handle packed) {
   const LayerArguments a = {std::move(cell), x,       state,   W_ax, W_aa,    b_a, b_aa,
                             peephole,        lengths, reverse, out,  sequence};
+  // cast here: pybind11 tries every argument twice where one of them is a None for a pointer
+  const auto* weights = packed.is_none() ? nullptr : packed.cast<const PackedWeights*>();
   return with_type(precision(x, "x"),
-                   [&](auto zero) { return run_typed<decltype(zero)>(a, packed); });
+                   [&](auto zero) { return run_typed<decltype(zero)>(a, weights); });
 }
 
 py::tuple run_vjp(std::string cell, py::handle x, py::handle state, py::handle W_ax,

@@ -55,13 +55,13 @@ class StreamOf : public Stream {
   }
 
   py::object state() const override {
-    std::vector<py::object> parts;
+    States parts;
     for (int i = 0; i < cell_->states; ++i) {
       auto array = new_array<R>({p_.B, p_.H});
       std::copy_n(part(now_, i), p_.B * p_.H, array.mutable_data());
-      parts.push_back(array);
+      parts[static_cast<std::size_t>(i)] = std::move(array);
     }
-    return join_state(parts);
+    return join_state(parts, cell_->states);
   }
 
   void set_state(py::handle state) override {
@@ -116,7 +116,7 @@ class StreamOf : public Stream {
                           Shape a_shape) {
     const R* data = arguments.array<R>(x, "x_t", x_shape);
     Output a = Output::make<R>(out, "out", a_shape, arguments);
-    advance(data, static_cast<R*>(a.data()), a_shape.size() == 1 ? p_.H : a.t_step());
+    advance(data, static_cast<R*>(a.data()), a_shape.size() == 1 ? p_.H : a.step<R>(0));
     return a.finish();
   }
 
