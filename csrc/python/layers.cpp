@@ -6,6 +6,17 @@ namespace {
 
 const char* const gradient_names[] = {"x", "a0", "c0", "W_ax", "W_aa", "b_a", "b_aa", "peephole"};
 
+// The same as Python strings, made once.
+py::handle gradient_key(std::size_t i) {
+  static const auto* keys = [] {
+    auto* made = new std::array<PyObject*, std::size(gradient_names)>;
+    for (std::size_t k = 0; k < made->size(); ++k)
+      (*made)[k] = PyUnicode_InternFromString(gradient_names[k]);
+    return made;
+  }();
+  return (*keys)[i];
+}
+
 template <class R>
 py::tuple run_typed(const LayerArguments& a, const PackedWeights* packed) {
   Call<R> call(a, false);
@@ -46,12 +57,12 @@ class PullbackOf : public Pullback {
   py::tuple forward(const LayerArguments& a) {
     call_.want_results(a);
     Runner runner(call_.operations);
-    packed_ = Memory(call_.cell->packed_size(call_.p));
-    tape_ = Memory(call_.cell->tape_size(call_.p));
+    packed_size_ = call_.cell->packed_size(call_.p);
+    kept_ = Memory(packed_size_ + call_.cell->tape_size(call_.p));
     Memory work(call_.cell->forward_work(call_.p, runner.threads()));
     runner.run([&](const Control& control) {
-      call_.cell->pack(call_.p, control, packed_.get());
-      call_.cell->forward(call_.p, control, packed_.get(), tape_.get(), work.get());
+      call_.cell->pack(call_.p, control, kept_.get());
+      call_.cell->forward(call_.p, control, kept_.get(), tape(kept_), work.get());
     });
     auto [a_out, state] = call_.results();
     return py::make_tuple(a_out, state);
@@ -68,21 +79,19 @@ class PullbackOf : public Pullback {
     Memory work(call_.cell->backward_work(p, runner.threads()));
     need_tape();  // another thread may have taken it meanwhile; from here on it is this call's
                   // alone
-    Memory tape, packed;
-    if (!retain) {
-      tape = std::move(tape_);
-      packed = std::move(packed_);
-    }
+    Memory own;
+    if (!retain) own = std::move(kept_);
+    const Memory& kept = retain ? kept_ : own;
     runner.run([&](const Control& control) {
-      call_.cell->backward(p, control, (retain ? packed_ : packed).get(),
-                           (retain ? tape_ : tape).get(), work.get());
+      call_.cell->backward(p, control, kept.get(), tape(kept), work.get());
     });
     return grads;
   }
 
  private:
+  void* tape(const Memory& kept) const { return static_cast<char*>(kept.get()) + packed_size_; }
   void need_tape() const {
-    if (!tape_)
+    if (!kept_)
       throw std::runtime_error(
           "the pullback was called before without retain=True and has given up its memory");
   }
@@ -121,7 +130,7 @@ class PullbackOf : public Pullback {
     auto make = [&](std::size_t i, bool exists, std::initializer_list<idx> shape) -> R* {
       if (!exists || skip[i]) return nullptr;
       auto array = new_array<R>(shape);
-      grads[gradient_names[i]] = array;
+      grads[gradient_key(i)] = array;
       return array.mutable_data();
     };
     p.dx = make(0, true, {p.T, p.B, p.I});
@@ -140,7 +149,8 @@ class PullbackOf : public Pullback {
   Call<R> call_;
   std::string cell_name_;
   bool sequence_, has_b_a_, has_b_aa_;
-  Memory packed_, tape_;
+  Memory kept_;  // the packed weights and the tape
+  std::size_t packed_size_ = 0;
 };
 
 py::tuple run(std::string cell, py::handle x, py::handle state, py::handle W_ax, py::handle W_aa,
