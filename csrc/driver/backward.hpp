@@ -14,11 +14,15 @@ struct PackedBack {
   R* W_ax;                // k over [x slot][unit], columns I
   R* W_aa[Cell::stages];  // k over [r slot of the stage][unit], columns H
 
-  PackedBack(Arena& arena, const Sizes<Cell, R>& z, idx I) {
-    W_ax = arena.take<R>(Cell::gates * z.units * round_up<R>(I));
-    for_each_stage<Cell>(
-        [&](auto s) { W_aa[s] = arena.take<R>(Stage<Cell, s>::gates * z.units * z.units); });
+  PackedBack(Arena& arena, const Sizes<Cell, R>& z, const Problem<R>& p) {
+    W_ax = arena.take<R>(in_place(p, p.I) ? 0 : Cell::gates * z.units * round_up<R>(p.I));
+    for_each_stage<Cell>([&](auto s) {
+      W_aa[s] = arena.take<R>(in_place(p, p.H) ? 0 : Stage<Cell, s>::gates * z.units * z.units);
+    });
   }
+
+  // Whether weights with N columns are read where they lie: rows of whole vectors are panels.
+  static bool in_place(const Problem<R>& p, idx N) { return p.direct && N % lanes<R> == 0; }
 };
 
 // Gradients of the weights, the shapes of Problem's. A group's own part, or the caller's arrays.
@@ -211,14 +215,13 @@ class BackwardPass {
     if (p_.dx == nullptr) return;
     const idx rows = collect(first, last, all_x<Cell>.first);
     constexpr idx W = lanes<R>;
-    const idx blocks = round_up<R>(p_.I) / W, K = Cell::gates * z_.units;
+    const idx blocks = round_up<R>(p_.I) / W;
     for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - delta_;
     for_each_panel(0, blocks, max_vectors, [&](idx block, int vectors) {
       const idx column = block * W, width = vectors * W;
       const idx valid = p_.I - column < width ? p_.I - column : width;
-      Tile<R> t = {delta_, scratch_.delta_offset, 1,    back_.W_ax + column * K, width, K, nullptr,
-                   0,      scratch_.tile,         width};
-      product(t, rows, vectors);
+      carry_back(all_x<Cell>, Cell::gates, p_.W_ax, p_.I, back_.W_ax, delta_, nullptr,
+                 scratch_.tile, width, column, vectors, rows);
       idx at = 0, active = g_.rows;
       for (idx s = first; s < last; ++s) {
         active = g_.active(s, active);
@@ -303,22 +306,38 @@ class BackwardPass {
     gang_.wait();
     R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
     const R* init = s == 0 ? out : nullptr;
-    const idx K = St::gates * z_.units;
     for_each_panel(first_block_, last_block_, z_.back_panel, back, [&](idx block, int vectors) {
       const idx column = block * lanes<R>;
-      Tile<R> t = {q.delta + St::r.first * z_.units,
-                   scratch_.delta_offset,
-                   1,
-                   back_.W_aa[s] + column * K,
-                   vectors * lanes<R>,
-                   K,
-                   init == nullptr ? nullptr : init + column,
-                   z_.state_step,
-                   out + column,
-                   z_.state_step};
-      product(t, q.rows, vectors);
+      carry_back(St::r, St::gates, p_.W_aa, p_.H, back_.W_aa[s], q.delta + St::r.first * z_.units,
+                 init == nullptr ? nullptr : init + column, out + column, z_.state_step, column,
+                 vectors, q.rows);
     });
     if constexpr (s > 0) stage_back<s - 1>(q, back);
+  }
+
+  // out = init + the deltas of some gates, which begin at `delta`, times some columns of W (G*H,
+  // N).
+  void carry_back(const Side& side, int gates, const R* W, idx N, const R* packed, const R* delta,
+                  const R* init, R* out, idx out_step, idx column, int vectors, idx rows) const {
+    Tile<R> t = {delta,
+                 scratch_.delta_offset,
+                 1,
+                 packed + column * gates * z_.units,
+                 vectors * lanes<R>,
+                 gates * z_.units,
+                 init,
+                 out_step,
+                 out,
+                 out_step};
+    if (!PackedBack<Cell, R>::in_place(p_, N)) return product(t, rows, vectors);
+    t.panel_step = N;
+    t.K = z_.H;
+    for (int j = 0; j < gates; ++j) {
+      t.panel = W + side.gate[j] * z_.H * N + column;
+      product(t, rows, vectors);
+      t.left += z_.units;
+      t.init = out;
+    }
   }
 
   // Lists the delta rows of steps [first, last), from slot `slot` on; returns their number.

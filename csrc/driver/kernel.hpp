@@ -182,7 +182,7 @@ struct Kernel {
     char* scratch;                  // (threads, scratch_size)
     std::size_t scratch_size;
 
-    Work(Arena& arena, const P& p, int threads) : back(arena, Z(p), p.I) {
+    Work(Arena& arena, const P& p, int threads) : back(arena, Z(p), p) {
       const Z z(p);
       carry = arena.take<Carry<Cell, R>>(z.groups);
       gradients = arena.take<WeightGradients<R>>(z.groups);
@@ -255,6 +255,7 @@ struct Kernel {
   static void pack_back(const P& p, const Control& control, const PackedBack<Cell, R>& back) {
     const Z z(p);
     auto pack_side = [&](const R* w, idx N, idx per_panel, const int* gate, int gates, R* out) {
+      if (back.in_place(p, N)) return;
       const idx K = gates * z.units;
       for_panels(control, round_up<R>(N) / lanes<R>, per_panel, K, [&](idx first, int n) {
         pack_transposed(w, p.H, N, gate, gates, first, n, out + first * lanes<R> * K);
