@@ -210,14 +210,17 @@ class BackwardPass {
     }
   }
 
-  // dx of steps [first, last).
+  // dx of steps [first, last), all columns.
   void input_gradient(idx first, idx last) {
+    input_gradient(first, last, 0, round_up<R>(p_.I) / lanes<R>);
+  }
+  // The same for some blocks of columns.
+  void input_gradient(idx first, idx last, idx first_block, idx last_block) {
     if (p_.dx == nullptr) return;
     const idx rows = collect(first, last, all_x<Cell>.first);
     constexpr idx W = lanes<R>;
-    const idx blocks = round_up<R>(p_.I) / W;
     for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - delta_;
-    for_each_panel(0, blocks, max_vectors, [&](idx block, int vectors) {
+    for_each_panel(first_block, last_block, max_vectors, [&](idx block, int vectors) {
       const idx column = block * W, width = vectors * W;
       const idx valid = p_.I - column < width ? p_.I - column : width;
       carry_back(all_x<Cell>, Cell::gates, p_.W_ax, p_.I, back_.W_ax, delta_, nullptr,

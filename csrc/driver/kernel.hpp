@@ -332,17 +332,21 @@ struct Kernel {
     if (z.sliced) shared_input_gradient(p, control, pass_of, first);
   }
 
-  // dx where threads shared the units: in pieces of steps that are the same for any thread count.
+  // dx where threads shared the units: each reads some panels of W_ax, for many rows at once.
   template <class F>
   static void shared_input_gradient(const P& p, const Control& control, const F& pass_of,
                                     idx first) {
-    const idx last = first + p.segment < p.T ? first + p.segment : p.T;
-    const idx back_chunk = Z(p).back_chunk, piece_steps = back_chunk < 16 ? back_chunk : 16;
-    parallel(control, (last - first + piece_steps - 1) / piece_steps, [&](idx piece, int slot) {
+    const idx last = smaller(first + p.segment, p.T), back_chunk = Z(p).back_chunk;
+    const idx piece_steps = smaller(back_chunk, larger(1, 128 / p.group_rows));
+    const idx pieces = (last - first + piece_steps - 1) / piece_steps;
+    const idx blocks = round_up<R>(p.I) / lanes<R>,
+              panels = (blocks + max_vectors - 1) / max_vectors;
+    parallel(control, panels * pieces, [&](idx task, int slot) {
       Gang alone(control);
       BackwardPass<Cell, R> pass = pass_of(alone, 0, slot);
-      const idx from = first + piece * piece_steps, to = from + piece_steps;
-      pass.input_gradient(from, to < last ? to : last);
+      const idx from = first + task % pieces * piece_steps, to = smaller(from + piece_steps, last);
+      const idx block = task / pieces * max_vectors;
+      pass.input_gradient(from, to, block, smaller(block + max_vectors, blocks));
     });
   }
 
