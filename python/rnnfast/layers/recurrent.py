@@ -149,7 +149,7 @@ class Recurrent(Layer[S]):
         ) -> tuple[Array | None, Any]:
             return _rnnfast.run(
                 self.cell, x, state, *self._weights(k), lengths, self._reverse(k), out,
-                sequence=sequence, packed=None if packed is None else packed[k],
+                sequence, None if packed is None else packed[k],
             )  # fmt: skip
 
         return self._forward(x, state, lengths, return_sequence, run, lambda y: y)
@@ -172,7 +172,7 @@ class Recurrent(Layer[S]):
         ) -> tuple[Array | None, Any]:
             a, final, pullback = _rnnfast.run_vjp(
                 self.cell, x, state, *self._weights(k), lengths, self._reverse(k), out,
-                sequence=sequence, checkpoint=checkpoint,
+                sequence, checkpoint,
             )  # fmt: skip
             pullbacks.append(pullback)
             return a, final
@@ -276,6 +276,8 @@ class Recurrent(Layer[S]):
             )
         if x.ndim == 2 and lengths is not None:
             raise ValueError(f"lengths is not allowed with an x of shape (T, I), expected {axes}")
+        if state is None:
+            return
         B = () if x.ndim == 2 else (x.shape[0 if self.batch_first else 1],)
         part = Spec((len(self._names), *B, self.hidden_size), self.dtype)
         check_state("state", state, part if self.num_states == 1 else (part,) * self.num_states)
@@ -317,7 +319,9 @@ class Recurrent(Layer[S]):
 
     def _split(self, state: Any, batched: bool) -> list[Any]:
         """Return the state of each layer and direction, as the cell takes it."""
-        halves = (state,) if self.num_states == 1 else state or (None,) * self.num_states
+        if state is None:
+            return [None] * len(self._names)
+        halves = (state,) if self.num_states == 1 else state
         split: list[Any] = []
         for k in range(len(self._names)):
             parts = [None if h is None else h[k] if batched else h[k][None] for h in halves]
@@ -337,11 +341,11 @@ class Recurrent(Layer[S]):
         """Add dy (B, D*H), the gradient of the last layer's final outputs, to its states'."""
         for k in self._numbers(self.num_layers - 1):
             da = dy[:, self.hidden_size * (k % self.directions) :][:, : self.hidden_size]
-            dstate = dstates[k]
             if self.num_states == 1:
-                dstates[k] = da if dstate is None else dstate + da
+                dstates[k] = da if dstates[k] is None else dstates[k] + da
             else:
-                dstates[k] = (da if dstate[0] is None else dstate[0] + da, *dstate[1:])
+                first, *others = dstates[k] or (None,) * self.num_states
+                dstates[k] = (da if first is None else first + da, *others)
 
     def freeze(self) -> None:
         """Declare the parameters unchanging: pack them once and make them read-only.
