@@ -25,10 +25,11 @@
 namespace rnnfast {
 namespace {
 
+// How long a worker looks out for the next job before it sleeps. Waking takes longer than a small
+// job, up to a third of a millisecond: where the last sleep was shorter than the long time, as
+// between the calls of a training loop, spinning for it would have been better, and is next.
 constexpr auto spin_time = std::chrono::microseconds(30);
-// A worker that woke too late for a job looks out longer for the next: asleep again, it would come
-// too late for that one as well (a processor may take a third of a millisecond to wake).
-constexpr auto late_spin_time = std::chrono::microseconds(1000);
+constexpr auto long_spin_time = std::chrono::microseconds(1000);
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -179,14 +180,11 @@ class Pool {
     wake_.notify_all();
   }
 
-  // Whether there was a task left.
-  bool work(int slot) {
+  void work(int slot) {
     inside_task = true;
-    idx done = 0;
-    for (idx i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < job_.tasks; ++done)
+    for (idx i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < job_.tasks;)
       job_.task(job_.context, i, slot);
     inside_task = false;
-    return done > 0;
   }
 
   void join_gang(int rank) {
@@ -209,37 +207,41 @@ class Pool {
 
   [[noreturn]] void serve(int slot) {
     const FlushDenormals flush;
-    const int cores = processors();
+    const bool may_spin = slot < processors();
     std::uint64_t seen = 0;
     Place place;
     place.begin();
-    bool late = false;
+    auto spin = spin_time;
     for (;;) {
-      wait(seen,
-           slot >= cores ? std::chrono::microseconds(0)
-           : late        ? late_spin_time
-                         : spin_time,
-           place);
+      if (!may_spin || !spin_for_job(seen, spin))
+        spin = sleep_for_job(seen, place) < long_spin_time ? long_spin_time : spin_time;
       seen = generation_.load();
-      late = (door_.fetch_add(1, std::memory_order_acq_rel) & closed) != 0;
-      if (!late && slot < job_.threads) {
+      const bool in_time = (door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0;
+      if (in_time && slot < job_.threads) {
         const int rank = took_part_.fetch_add(1, std::memory_order_acq_rel);
         if (job_.gang != nullptr)
           join_gang(rank);
         else
-          late = !work(slot);
+          work(slot);
       }
       door_.fetch_sub(1, std::memory_order_acq_rel);
     }
   }
 
-  void wait(std::uint64_t seen, std::chrono::microseconds spin, Place& place) {
+  // Whether there was one in that time.
+  bool spin_for_job(std::uint64_t seen, std::chrono::microseconds time) {
     const auto since = std::chrono::steady_clock::now();
-    while (std::chrono::steady_clock::now() - since < spin)
+    while (std::chrono::steady_clock::now() - since < time)
       for (int turn = 0; turn < 64; ++turn) {
-        if (generation_.load(std::memory_order_acquire) != seen) return;
+        if (generation_.load(std::memory_order_acquire) != seen) return true;
         relax();
       }
+    return false;
+  }
+
+  // How long it took.
+  std::chrono::steady_clock::duration sleep_for_job(std::uint64_t seen, Place& place) {
+    const auto since = std::chrono::steady_clock::now();
     std::unique_lock<std::mutex> lock(sleep_);
     asleep_.fetch_add(1);
     sleepers_.push_back(&place);
@@ -247,6 +249,7 @@ class Pool {
     sleepers_.erase(std::find(sleepers_.begin(), sleepers_.end(), &place));
     asleep_.fetch_sub(1);
     place.restore();
+    return std::chrono::steady_clock::now() - since;
   }
 
   static thread_local bool inside_task;
