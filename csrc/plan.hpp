@@ -25,19 +25,18 @@ struct RowOrder {
   }
 };
 
-// Enough rows that a group makes use of each weight it reads (tiles of 5 and 6 rows), the more the
-// further away the weights are; but several groups, since threads take whole ones, unless the
-// weights are so large that threads rather share them: each then reads a part. Where sequences
-// differ in length, smaller groups of like length leave threads less to wait for each other.
-inline idx group_rows(idx B, idx weight_bytes, bool ragged) {
+// Enough rows that a group makes use of each weight it reads; but several groups, since threads
+// take whole ones, unless the weights are so large that threads rather share them: each then reads
+// a part of them for many rows.
+inline idx group_rows(idx B, idx weight_bytes) {
   const bool large = weight_bytes > (idx(2) << 20);
   if (large) {
     const idx groups = (B + 63) / 64;
     return groups == 0 ? 0 : (B + groups - 1) / groups;
   }
-  const idx least = ragged ? 8 : 16;
-  if (B >= 4 * least) return least;
-  if (B >= 8) return std::max(idx(4), ragged ? (B + 3) / 4 : (B + 1) / 2);
+  if (B >= 128) return 16;
+  if (B >= 32) return 8;
+  if (B >= 8) return std::max(idx(4), (B + 3) / 4);
   return B;
 }
 

@@ -150,8 +150,7 @@ void Call<R>::plan(bool checkpoint) {
   order.emplace(p.T, p.B, lengths);
   p.row = order->row.data();
   p.length = order->length.data();
-  const bool ragged = p.B > 0 && order->length.front() != order->length.back();
-  p.group_rows = group_rows(p.B, cell->gates * p.H * p.H * static_cast<idx>(sizeof(R)), ragged);
+  p.group_rows = group_rows(p.B, cell->gates * p.H * p.H * static_cast<idx>(sizeof(R)));
   p.segment = segment_steps(p.T, checkpoint);
   p.direct = p.T * p.B <= direct_rows;
   idx steps = 0;

@@ -26,8 +26,7 @@ class StreamOf : public Stream {
     p_.B = batch;
     p_.row = order_.row.data();
     p_.length = order_.length.data();
-    p_.group_rows =
-        group_rows(batch, cell_->gates * p_.H * p_.H * static_cast<idx>(sizeof(R)), false);
+    p_.group_rows = group_rows(batch, cell_->gates * p_.H * p_.H * static_cast<idx>(sizeof(R)));
     p_.segment = 1;
     p_.x_b = p_.I;
     packed_ = Memory(cell_->packed_size(p_));
