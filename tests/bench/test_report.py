@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rnnfast import _rnnfast
 from rnnfast.bench import cli
 from rnnfast.bench.cases import CASES, FORWARD, TRAINING, Case
 from rnnfast.bench.floor import Level, Machine, floor, probe
@@ -122,6 +124,28 @@ def test_probe_knows_every_cell_and_level() -> None:
     capacities = [level.capacity for level in machine.levels]
     assert capacities == sorted(capacities)
     assert capacities[-1] > 1e15
+
+
+def test_handover_takes_from_nanoseconds_to_a_thread_switch() -> None:
+    before = _rnnfast.num_threads()
+    try:
+        _rnnfast.set_num_threads(1)  # the measurement needs two whatever a layer may use
+        found = _rnnfast.handover()
+    finally:
+        _rnnfast.set_num_threads(before)
+    if len(os.sched_getaffinity(0)) == 1:
+        assert found is None
+    else:
+        assert found is not None
+        assert 1 < found < 1e6
+
+
+def test_report_shows_the_handover_of_the_median_run() -> None:
+    shown = replace(row(rnnfast=30, torch=20), handover=1.23e-7)
+    assert "| hand-over |" in markdown([shown], SETTING)
+    assert " 123 |" in markdown([shown], SETTING)
+    assert json.loads(to_json([shown], SETTING))["rows"][0]["handover"] == 1.23e-7
+    assert "hand-over |" not in markdown([row(rnnfast=30)], SETTING)
 
 
 def test_report_shows_losing_rows_and_reasons() -> None:

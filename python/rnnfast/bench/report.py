@@ -45,7 +45,9 @@ def _heading(setting: Setting) -> str:
         f"{setting.cpu}, {setting.isa}, threads: {setting.threads}. {versions}.",
         _machine(setting.machine, setting.load),
         "Times are medians in microseconds, ± half the distance of the quartiles; a ratio over 1"
-        " says that rnnfast is faster. frozen: a layer whose weights were packed before.",
+        " says that rnnfast is faster. frozen: a layer whose weights were packed before. hand-over:"
+        " nanoseconds in which two threads pass a number there and back, the longer of before and"
+        " after the row; it grows where a virtual machine's processors are moved apart.",
     ]
     if setting.runs > 1:
         lines.append(f"Each figure is the median of {setting.runs} runs.")
@@ -97,14 +99,18 @@ def _rows(rows: Sequence[Row]) -> str:
     shown = [p for p in PROGRAMS if any(p in row.timings for row in rows)]
     has_floor = any(row.floor is not None for row in rows)
     floors = ["floor", "share"] if has_floor else []
-    header = ["cell", "T", "B", "I", "H", *shown, "GFLOP/s", *floors, "/ best peer", "/ torch"]
-    table = [header]
+    has_handover = any(row.handover is not None for row in rows)
+    ratios = ["/ best peer", "/ torch"]
+    header = ["cell", "T", "B", "I", "H", *shown, "GFLOP/s", *floors, *ratios]
+    table = [[*header, "hand-over"] if has_handover else header]
     for row in rows:
         cells = [_time(row, program, notes) for program in shown]
         cells.append(_number(row.gflops()))
         if has_floor:
             cells += [_number(row.floor and row.floor * 1e6), _percent(row.share())]
         cells += [_ratio(row.ratio()), _ratio(row.ratio("torch"))]
+        if has_handover:
+            cells.append("" if row.handover is None else f"{1e9 * row.handover:.0f}")
         table.append([row.case.cell, *map(str, row.case.sizes), *cells])
     for program in (p for p in PROGRAMS if p not in shown):
         for row in rows:
@@ -171,6 +177,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "operations": row.case.operations,
         "steps": row.case.steps,
         "floor": row.floor,
+        "handover": row.handover,
         "timings": {name: asdict(timing) for name, timing in row.timings.items()},
         "absent": row.absent,
         "best_peer": row.best_peer,

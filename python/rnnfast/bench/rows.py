@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import geometric_mean
+from statistics import geometric_mean, median
+
+from rnnfast import _rnnfast
 
 from .agree import disagreement, expected, second_results, tolerance
 from .cases import Case
@@ -21,6 +23,7 @@ class Row:
     timings: dict[str, Timing]  # by program
     absent: dict[str, str]  # why the other programs have none
     floor: float | None = None  # seconds
+    handover: float | None = None  # seconds for two threads there and back, while it was timed
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -74,8 +77,11 @@ def measure(
         What the probe found, for the floor.
     """
     ready, absent = prepare(case, threads, programs)
+    before = _rnnfast.handover()
     timings = compare({name: program.call for name, program in ready.items()}, budget)
-    return Row(case, timings, absent, None if machine is None else floor(case, machine))
+    after = _rnnfast.handover()
+    slower = None if before is None or after is None else 1e-9 * max(before, after)
+    return Row(case, timings, absent, None if machine is None else floor(case, machine), slower)
 
 
 def prepare(
@@ -132,7 +138,8 @@ def _median_row(rows: list[Row]) -> Row:
         if all(name in row.timings for row in rows)
     }
     absent = {name: reason for row in rows for name, reason in row.absent.items()}
-    return Row(first.case, timings, absent, first.floor)
+    handovers = [row.handover for row in rows if row.handover is not None]
+    return Row(first.case, timings, absent, first.floor, median(handovers) if handovers else None)
 
 
 def geomean(rows: Sequence[Row], peer: str | None = None, program: str = "rnnfast") -> float | None:
