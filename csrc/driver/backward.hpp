@@ -200,9 +200,13 @@ class BackwardPass {
     }
   }
 
+  // Says where the current chunk of steps begins.
+  void enter_chunk(idx first) {
+    if (z_.delta_chunks) delta_first_ = first;
+  }
+
   // Steps [first, last) from the end: deltas, and what they carry back.
   void through_time(idx first, idx last) {
-    if (z_.delta_chunks) delta_first_ = first;
     idx active = g_.active(last - 1, g_.rows);
     for (idx s = last - 1; s >= first; --s) {
       active = g_.active(s, active);

@@ -297,11 +297,17 @@ struct Kernel {
       const idx last = s < 0 ? 0 : pass.last_step(first + p.segment);
       for_chunks_from_end(z, first, last, [&](idx from, idx to) {
         if (pass.stopped()) return false;
+        pass.enter_chunk(from);
         pass.through_time(from, to);
-        if (z.owns_gradients)
-          pass.weight_gradients(from, to, work.gradients[i], 0, 1, to == Group<R>(p, i).steps);
         if (gang.leads()) pass.add_params(work.gradients[i]);
-        if (!z.sliced) pass.input_gradient(from, to);
+        if (z.sliced) return true;
+        const bool fresh = to == Group<R>(p, i).steps;
+        if (z.groups == 1 && control.threads > 1) {
+          share_chunk(control, pass_of, from, to, work.gradients[i], fresh);
+        } else {
+          if (z.owns_gradients) pass.weight_gradients(from, to, work.gradients[i], 0, 1, fresh);
+          pass.input_gradient(from, to);
+        }
         return true;
       });
       gang.wait();
@@ -309,6 +315,24 @@ struct Kernel {
     };
     for_groups(control, z, run);
     if (!z.owns_gradients && s >= 0) shared_gradients(p, control, z, pass_of, first);
+  }
+
+  // What follows the steps of a chunk, where there is no second group for the other threads: each
+  // takes rows of the weights' gradients and steps of dx.
+  template <class F>
+  static void share_chunk(const Control& control, const F& pass_of, idx from, idx to,
+                          const WeightGradients<R>& w, bool fresh) {
+    const idx parts = control.threads;
+    parallel(control, 2 * parts, [&](idx task, int slot) {
+      Gang alone(control);
+      BackwardPass<Cell, R> pass = pass_of(alone, 0, slot);
+      pass.enter_chunk(from);
+      const idx part = task % parts, steps = to - from;
+      if (task < parts)
+        pass.weight_gradients(from, to, w, part, parts, fresh);
+      else
+        pass.input_gradient(from + steps * part / parts, from + steps * (part + 1) / parts);
+    });
   }
 
   // The gradients of the weights, each thread taking rows of them through all groups.
