@@ -302,8 +302,8 @@ struct Kernel {
         if (gang.leads()) pass.add_params(work.gradients[i]);
         if (z.sliced) return true;
         const bool fresh = to == Group<R>(p, i).steps;
-        if (z.groups == 1 && control.threads > 1) {
-          share_chunk(control, pass_of, from, to, work.gradients[i], fresh);
+        if (z.groups == 1) {
+          share_chunk(p, control, pass, pass_of, from, to, work.gradients[i], fresh);
         } else {
           if (z.owns_gradients) pass.weight_gradients(from, to, work.gradients[i], 0, 1, fresh);
           pass.input_gradient(from, to);
@@ -318,20 +318,25 @@ struct Kernel {
   }
 
   // What follows the steps of a chunk, where there is no second group for the other threads: each
-  // takes rows of the weights' gradients and steps of dx.
+  // takes rows of the weights' gradients and pieces of dx, whose size is the same for any number of
+  // threads (the height of a tile may show in the last bit).
   template <class F>
-  static void share_chunk(const Control& control, const F& pass_of, idx from, idx to,
-                          const WeightGradients<R>& w, bool fresh) {
-    const idx parts = control.threads;
-    parallel(control, 2 * parts, [&](idx task, int slot) {
+  static void share_chunk(const P& p, const Control& control, BackwardPass<Cell, R>& callers,
+                          const F& pass_of, idx from, idx to, const WeightGradients<R>& w,
+                          bool fresh) {
+    const idx parts = control.threads, piece_steps = larger(1, 60 / p.group_rows);
+    const idx pieces = p.dx == nullptr ? 0 : (to - from + piece_steps - 1) / piece_steps;
+    auto run = [&](BackwardPass<Cell, R>& pass, idx task) {
+      if (task < parts) return pass.weight_gradients(from, to, w, task, parts, fresh);
+      const idx first = from + (task - parts) * piece_steps;
+      pass.input_gradient(first, smaller(first + piece_steps, to));
+    };
+    parallel(control, parts + pieces, [&](idx task, int slot) {
+      if (slot == 0) return run(callers, task);
       Gang alone(control);
       BackwardPass<Cell, R> pass = pass_of(alone, 0, slot);
       pass.enter_chunk(from);
-      const idx part = task % parts, steps = to - from;
-      if (task < parts)
-        pass.weight_gradients(from, to, w, part, parts, fresh);
-      else
-        pass.input_gradient(from + steps * part / parts, from + steps * (part + 1) / parts);
+      run(pass, task);
     });
   }
 
