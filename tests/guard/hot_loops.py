@@ -2,7 +2,8 @@
 
 ``python tests/guard/hot_loops.py AVX512_OBJECT`` looks at the loop over k of every tile of full
 height, in both precisions. It must hold its sums in registers, one FMA of 512 bits for each, and do
-little else; no cell's elementwise part may call a function.
+little else. No tile may put a vector on the stack or fill memory; no cell's elementwise part may
+call a function.
 """
 
 from __future__ import annotations
@@ -61,8 +62,13 @@ def problems(name: str, code: Code, sums: int) -> Iterator[str]:
     for _, mnemonic, operands in loop:
         if mnemonic.startswith("call"):
             yield f"{name}: the loop calls {operands}"
-        if mnemonic.startswith("v") and re.search(r"\(%r[sb]p", operands):
-            yield f"{name}: the loop spills: {mnemonic} {operands}"
+
+
+def spills(name: str, code: Code) -> Iterator[str]:
+    """Yield where a tile keeps vectors in memory: a small one would wait for them."""
+    for _, mnemonic, operands in code:
+        if mnemonic == "rep" or (mnemonic.startswith("v") and re.search(r"\(%r[sb]p", operands)):
+            yield f"{name}: {mnemonic} {operands}"
 
 
 def check(path: str) -> list[str]:
@@ -76,6 +82,7 @@ def check(path: str) -> list[str]:
             key = (tile[1], int(tile[2]), int(tile[3]))
             short = f"tile<{', '.join(map(str, key))}>"
             found += problems(short, code, wanted.pop(key)) if key in wanted else []
+            found += spills(short, code)
         if re.search(r"::(forward|backward)_rows<", name):
             cells += 1
             calls = [operands for _, mnemonic, operands in code if mnemonic.startswith("call")]
