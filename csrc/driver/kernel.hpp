@@ -88,19 +88,19 @@ struct Kernel {
             p.param == nullptr || u >= p.H ? R(0) : p.param[i * p.H + u];
   }
 
-  // f(first block, blocks) for every panel, on several threads where the panels are large; a block
-  // is `length` vectors.
+  // f(first block, blocks) for every panel, on all threads where the panels are large, each taking
+  // neighbours: those that it may use later. A block is `length` vectors.
   template <class F>
   static void for_panels(const Control& control, idx blocks, idx per_panel, idx length, F&& f) {
     const idx panels = (blocks + per_panel - 1) / per_panel;
     const idx size = blocks * length * vector_bytes;
-    const idx parts = size < 2 * panel_bytes ? 1 : size / panel_bytes;
+    const idx parts = larger(1, smaller(size / panel_bytes, control.threads));
     parallel(control, parts, [&](idx part, int) {
       const idx end = panels * (part + 1) / parts * per_panel;
       for_each_panel(panels * part / parts * per_panel, end < blocks ? end : blocks, per_panel, f);
     });
   }
-  static constexpr idx panel_bytes = 256 * 1024;  // that a thread packs in a few microseconds
+  static constexpr idx panel_bytes = 64 * 1024;  // that a thread packs in a few microseconds
 
   // b_a + b_aa for a gate whose sums are merged; of a split gate b_a and b_aa in their own slots.
   template <class St>

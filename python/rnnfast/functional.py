@@ -197,7 +197,7 @@ def rnn(
     if reserved:
         _refuse(reserved)
     cell = _variant("rnn", "g1", g1, G1)
-    return run(cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out)
+    return _rnnfast.run(cell, x, a0, W_ax, W_aa, b_a, b_aa, None, lengths, reverse, out)
 
 
 def rnn_vjp(
@@ -225,10 +225,9 @@ def rnn_vjp(
     if reserved:
         _refuse(reserved)
     cell = _variant("rnn", "g1", g1, G1)
-    return run_vjp(
-        cell, x, a0, W_ax, W_aa, b_a, b_aa,
-        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
-    )  # fmt: skip
+    return _rnnfast.run_vjp(
+        cell, x, a0, W_ax, W_aa, b_a, b_aa, None, lengths, reverse, out, True, checkpoint
+    )
 
 
 def lstm(
@@ -276,10 +275,7 @@ def lstm(
     if reserved:
         _refuse(reserved)
     cell = "lstm" if peephole is None else "lstm_peephole"
-    return run(
-        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole,
-        lengths=lengths, reverse=reverse, out=out,
-    )  # fmt: skip
+    return _rnnfast.run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out)
 
 
 def lstm_vjp(
@@ -307,10 +303,9 @@ def lstm_vjp(
     if reserved:
         _refuse(reserved)
     cell = "lstm" if peephole is None else "lstm_peephole"
-    return run_vjp(
-        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole=peephole,
-        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
-    )  # fmt: skip
+    return _rnnfast.run_vjp(
+        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out, True, checkpoint
+    )
 
 
 def gru(
@@ -355,7 +350,7 @@ def gru(
     if reserved:
         _refuse(reserved)
     cell = _variant("gru", "reset", reset, RESETS)
-    return run(cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out)
+    return _rnnfast.run(cell, x, a0, W_ax, W_aa, b_a, b_aa, None, lengths, reverse, out)
 
 
 def gru_vjp(
@@ -383,7 +378,6 @@ def gru_vjp(
     if reserved:
         _refuse(reserved)
     cell = _variant("gru", "reset", reset, RESETS)
-    return run_vjp(
-        cell, x, a0, W_ax, W_aa, b_a, b_aa,
-        lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
-    )  # fmt: skip
+    return _rnnfast.run_vjp(
+        cell, x, a0, W_ax, W_aa, b_a, b_aa, None, lengths, reverse, out, True, checkpoint
+    )
