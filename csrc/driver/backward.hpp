@@ -322,8 +322,7 @@ class BackwardPass {
     if constexpr (s > 0) stage_back<s - 1>(q, back);
   }
 
-  // out = init + the deltas of some gates, which begin at `delta`, times some columns of W (G*H,
-  // N).
+  // out = init + the deltas of some gates times some columns of W (G*H, N).
   void carry_back(const Side& side, int gates, const R* W, idx N, const R* packed, const R* delta,
                   const R* init, R* out, idx out_step, idx column, int vectors, idx rows) const {
     Tile<R> t = {delta,

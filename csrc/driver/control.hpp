@@ -13,9 +13,11 @@ struct Control {
   // Asked between chunks of steps; the results are then discarded.
   bool (*interrupted)(void* team);
   // Runs task(context, rank, size) once for each rank below a size of its choice, `most` at most,
-  // all at the same time, so that they may wait for each other. Null: as if by one thread.
-  void (*gang)(void* team, int most, void (*task)(void* context, int rank, int size),
-               void* context);
+  // all at the same time, so that they may wait for each other. One thread would take about
+  // `between` nanoseconds from one meeting to the next: where meeting takes long beside that, the
+  // size is 1. Null: as if by one thread.
+  void (*gang)(void* team, int most, double between,
+               void (*task)(void* context, int rank, int size), void* context);
   // Lets another thread run: for a thread that has waited long. Null: there is nothing to do.
   void (*yield)();
 };

@@ -254,22 +254,22 @@ class ForwardPass {
   void step(StepRows<R>& q, const R* input, bool back) {
     for_each_stage<Cell>([&](auto stage) {
       using St = Stage<Cell, stage>;
+      constexpr idx per_panel = St::blocks_per_panel;
       const R* left = stage == 0 ? q.prev[0] : q.saved + Cell::operand[stage] * z_.units;
       const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
       for_each_panel(first_block_, last_block_, batch_[stage], back, [&](idx first, int batch) {
         q.first_block = first;
         q.blocks = batch;
-        q.sums_step = q.blocks * St::gates * lanes<R>;
+        q.sums_step = batch * St::gates * lanes<R>;
         q.input = input + (St::first_slot * z_.blocks + first * St::slots) * lanes<R>;
         const R* init = q.input + (St::r.first - St::first_slot) * lanes<R>;
-        for_each_panel(first, first + batch, St::blocks_per_panel, back,
-                       [&](idx block, int blocks) {
-                         const idx before = (block - first) * lanes<R>;
-                         multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates,
-                                       block, blocks, init + before * St::slots, z_.input_step,
-                                       scratch_.sums + before * St::gates, q.sums_step},
-                                      packed_.W_aa[stage], q.rows);
-                       });
+        for_each_panel(first, first + batch, per_panel, back, [&](idx block, int blocks) {
+          const idx before = (block - first) * lanes<R>;
+          multiply<St>({left, offset, p_.W_aa, z_.H, z_.H, St::r.gate, St::gates, block, blocks,
+                        init + before * St::slots, z_.input_step,
+                        scratch_.sums + before * St::gates, q.sums_step},
+                       packed_.W_aa[stage], q.rows);
+        });
         forward_rows<Cell, stage>(q);
       });
       gang_.wait();

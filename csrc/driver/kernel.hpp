@@ -19,7 +19,7 @@ void parallel(const Control& control, idx tasks, F&& f) {
 
 // Runs f(gang, rank) on every thread of a gang.
 template <class F>
-void share(const Control& control, int most, F&& f) {
+void share(const Control& control, int most, double between, F&& f) {
   if (control.gang == nullptr) {
     Gang alone(control);
     return f(alone, 0);
@@ -34,7 +34,7 @@ void share(const Control& control, int most, F&& f) {
     Gang gang(c.control, rank, size, &c.meeting);
     c.f(gang, rank);
   };
-  control.gang(control.team, most, task, &call);
+  control.gang(control.team, most, between, task, &call);
 }
 
 template <class Cell, class R>
@@ -50,7 +50,8 @@ struct Kernel {
   template <class F>
   static void for_groups(const Control& control, const Z& z, F&& run) {
     if (z.sliced)
-      return share(control, z.slices, [&](Gang& gang, int rank) { run(gang, 0, rank); });
+      return share(control, z.slices, z.step_time,
+                   [&](Gang& gang, int rank) { run(gang, 0, rank); });
     parallel(control, z.groups, [&](idx i, int slot) {
       Gang alone(control);
       run(alone, i, slot);

@@ -99,6 +99,7 @@ struct Sizes {
   idx slice;            // blocks of units: threads that share a group own whole slices
   int slices;           // threads that it is worth sharing between
   bool sliced;          // threads share the one group
+  double step_time;     // about how many nanoseconds one thread's recurrent product takes
   idx back_panel;       // blocks of units in a panel of the transposed W_aa
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
   bool delta_chunks;    // deltas have memory of their own, for one chunk at a time
@@ -120,6 +121,8 @@ struct Sizes {
         slice(blocks >= 2 * max_vectors ? max_vectors : widest_panel<Cell>),
         slices(static_cast<int>(smaller(blocks / slice, weight_bytes(p, p.H) / slice_bytes))),
         sliced(groups == 1 && slices > 1),
+        step_time(static_cast<double>(weight_bytes(p, p.H)) *
+                  (group_rows < 4 ? 1 / 150.0 : static_cast<double>(group_rows) / 500)),
         back_panel(sliced ? slice : max_vectors),
         owns_gradients(!sliced &&
                        (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),

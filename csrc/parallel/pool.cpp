@@ -119,8 +119,8 @@ class Pool {
     return took_part_.load(std::memory_order_relaxed);
   }
 
-  int run_gang(int threads, std::chrono::microseconds patience, void (*task)(void*, int, int),
-               void* context) {
+  int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds longest,
+               void (*task)(void*, int, int), void* context) {
     static const int cores = processors();
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     if (threads > cores) threads = cores;
@@ -142,6 +142,8 @@ class Pool {
       size = took_part_.load(std::memory_order_acquire);
     } while ((door_.load(std::memory_order_acquire) & ~closed) !=
              static_cast<std::uint32_t>(size - 1));
+    if (size > 1 && gangs_++ % gangs_per_measurement == 0) measure_handover();
+    if (handover_ > longest) size = 1;
     gang_size_.store(size, std::memory_order_release);
     inside_task = true;
     task(context, 0, size);
@@ -162,6 +164,7 @@ class Pool {
   // door_ counts the workers inside the current job; `closed` keeps late ones out, so that the
   // caller need not wait for a sleeping thread that the job can do without.
   static constexpr std::uint32_t closed = 1u << 31;
+  static constexpr unsigned gangs_per_measurement = 16;
 
   // Opens the door to a new job and wakes the sleepers.
   void announce(const Job& job) {
@@ -188,11 +191,34 @@ class Pool {
   }
 
   void join_gang(int rank) {
-    int size;
-    while ((size = gang_size_.load(std::memory_order_acquire)) == 0) relax();
+    int size, seen = back_.load(std::memory_order_relaxed);
+    while ((size = gang_size_.load(std::memory_order_acquire)) == 0) {
+      const int number = there_.load(std::memory_order_acquire);
+      if (rank == 1 && number != seen) back_.store(seen = number, std::memory_order_release);
+    }
+    if (rank >= size) return;
     inside_task = true;
     job_.gang(job_.context, rank, size);
     inside_task = false;
+  }
+
+  // How long the caller and the thread of rank 1, which both wait in the gang, take to pass a
+  // number there and back. It depends on where they run just then: on a virtual machine, or where
+  // the processors do not all share a cache, it may grow fivefold from one moment to the next.
+  void measure_handover() {
+    constexpr int goes = 2, turns = 3;
+    handover_ = std::chrono::nanoseconds::max();
+    for (int go = 0; go < goes; ++go) {
+      const auto since = std::chrono::steady_clock::now();
+      for (int turn = 0; turn < turns; ++turn) {
+        const int number = there_.load(std::memory_order_relaxed) + 1;
+        there_.store(number, std::memory_order_release);
+        while (back_.load(std::memory_order_acquire) != number) {
+        }
+      }
+      const std::chrono::nanoseconds taken = std::chrono::steady_clock::now() - since;
+      handover_ = std::min(handover_, taken / turns);
+    }
   }
 
   void wait_for_others(bool (*poll)(void*), void* poll_context) {
@@ -262,6 +288,10 @@ class Pool {
   alignas(64) std::atomic<std::uint64_t> generation_{0};
   std::atomic<int> took_part_{0};
   std::atomic<int> gang_size_{0};
+  alignas(64) std::atomic<int> there_{0};
+  alignas(64) std::atomic<int> back_{0};
+  unsigned gangs_ = 0;
+  std::chrono::nanoseconds handover_{0};
   std::atomic<int> asleep_{0};
   std::mutex sleep_;
   std::condition_variable wake_;
@@ -299,9 +329,9 @@ int run_tasks(idx tasks, int threads, void (*task)(void*, idx, int), void* conte
   return the_pool().run(tasks, threads, task, context, poll, poll_context);
 }
 
-int run_gang(int threads, std::chrono::microseconds patience, void (*task)(void*, int, int),
-             void* context) {
-  return the_pool().run_gang(threads, patience, task, context);
+int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds handover,
+             void (*task)(void*, int, int), void* context) {
+  return the_pool().run_gang(threads, patience, handover, task, context);
 }
 
 #if defined(__x86_64__)

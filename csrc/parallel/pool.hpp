@@ -23,8 +23,9 @@ int run_tasks(idx tasks, int threads, void (*task)(void* context, idx index, int
 // Runs task(context, rank, size) once for each rank below a size that is at most `threads` and the
 // number of processors: all at the same time, so that they may wait for each other. The size is
 // that of the threads that are there within `patience`, since they may have to wake; 1 if the pool
-// is busy. Returns the size.
-int run_gang(int threads, std::chrono::microseconds patience,
+// is busy, or if two threads now take longer than `handover` to pass a number there and back.
+// Returns the size.
+int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds handover,
              void (*task)(void* context, int rank, int size), void* context);
 
 // Sets the processor to treat denormal numbers as zero while it lives.

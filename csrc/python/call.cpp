@@ -30,14 +30,18 @@ void Runner::parallel(void* team, idx tasks, void (*task)(void*, idx, int), void
   if (took_part > threads_of_last_call) threads_of_last_call = took_part;
 }
 
-void Runner::gang(void* team, int most, void (*task)(void*, int, int), void* context) {
+void Runner::gang(void* team, int most, double between, void (*task)(void*, int, int),
+                  void* context) {
   auto* self = static_cast<Runner*>(team);
   // a thread takes 60 microseconds and more to wake; for a long call an eighth of what it would
   // take one thread alone, at 10^11 operations a second, is worth waiting for, but not seconds:
   // where the other processors are busy, none will come
   const double wait = std::min(60 + self->operations_ / 8e5, 1e4);
   const auto patience = std::chrono::microseconds(static_cast<int>(wait));
-  const int size = run_gang(std::min(self->threads_, most), patience, task, context);
+  // two threads save half of the time between two meetings
+  const auto longest = parallel_from == 0 ? std::chrono::nanoseconds::max()
+                                          : std::chrono::nanoseconds(static_cast<idx>(between / 2));
+  const int size = run_gang(std::min(self->threads_, most), patience, longest, task, context);
   if (size > threads_of_last_call) threads_of_last_call = size;
 }
 

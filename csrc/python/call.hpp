@@ -45,7 +45,8 @@ class Runner {
 
   static void parallel(void* team, idx tasks, void (*task)(void*, idx, int), void* context);
   static bool interrupted(void* team);
-  static void gang(void* team, int most, void (*task)(void*, int, int), void* context);
+  static void gang(void* team, int most, double between, void (*task)(void*, int, int),
+                   void* context);
 
   double operations_;
   int threads_;

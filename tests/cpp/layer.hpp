@@ -47,7 +47,7 @@ inline rnnfast::Control control_of(int threads) {
       task(context, i, static_cast<int>(i % *static_cast<int*>(team)));
   };
   control.interrupted = [](void*) { return false; };
-  control.gang = [](void* team, int most, void (*task)(void*, int, int), void* context) {
+  control.gang = [](void* team, int most, double, void (*task)(void*, int, int), void* context) {
     const int size = std::min(most, *static_cast<int*>(team));
     std::vector<std::thread> others;
     for (int rank = 1; rank < size; ++rank) others.emplace_back(task, context, rank, size);
