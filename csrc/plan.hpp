@@ -35,8 +35,8 @@ inline idx group_rows(idx B, idx weight_bytes) {
     return groups == 0 ? 0 : (B + groups - 1) / groups;
   }
   if (B >= 128) return 16;
-  if (B >= 32) return 8;
-  if (B >= 8) return std::max(idx(4), (B + 3) / 4);
+  if (B >= 16) return 8;
+  if (B >= 8) return (B + 1) / 2;
   return B;
 }
 
