@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from . import functional, gates, init, losses, optim
 from .config import num_threads, set_num_threads, show_config, threads
 from .layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Sequential
+from .params import Params
 from .ragged import pad
+from .row_gradient import RowGradient
 
 if TYPE_CHECKING:
     from . import io, reference
@@ -23,6 +25,8 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Params",
+    "RowGradient",
     "Sequential",
     "functional",
     "gates",

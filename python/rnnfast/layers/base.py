@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from .. import _check
 from .._check import RNG, Array, Lengths
+from ..params import Params
 from ..ragged import Mask, step_mask
 
 if TYPE_CHECKING:
@@ -245,9 +245,9 @@ class Layer(ABC, Generic[S]):
         return y, final, Pullback(self, backward, y, final)
 
     @property
-    def params(self) -> Mapping[str, Array]:
+    def params(self) -> Params:
         """Read-only mapping from name to parameter; its arrays are written in place."""
-        return MappingProxyType(self._params)
+        return Params(self._params)
 
     @property
     def num_parameters(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 from .. import _check
 from .._check import RNG, Array, Lengths
+from ..params import Params
 from .base import Backward, Gradients, Layer, Pullback, check_parts
 from .stream import SequentialStream, Stream
 
@@ -68,9 +68,9 @@ class Sequential(Layer[tuple[Any, ...]]):
             self.batch_first = order
 
     @property
-    def params(self) -> Mapping[str, Array]:
+    def params(self) -> Params:
         """Read-only mapping from ``"<index>.<name>"`` to parameter, written in place."""
-        return MappingProxyType(
+        return Params(
             {f"{i}.{k}": p for i, layer in enumerate(self.layers) for k, p in layer.params.items()}
         )
 
