@@ -27,9 +27,11 @@ struct DenseProblem {
 struct SgdStep {
   double lr, momentum, weight_decay;
 };
-// correction: 1 - beta^step
+// correction: 1 - beta^step. Decoupled: the weights decay beside the step instead of in the
+// gradient.
 struct AdamStep {
   double lr, beta1, beta2, correction1, correction2, eps, weight_decay;
+  bool decoupled;
 };
 struct RmspropStep {
   double lr, alpha, eps, weight_decay;

@@ -29,12 +29,13 @@ void adam_step(const AdamStep& s, R* __restrict p, const R* __restrict g, R* __r
                R* __restrict v, idx n) {
   const R rate = R(s.lr / s.correction1), root = R(1 / __builtin_sqrt(s.correction2));
   const R beta1 = R(s.beta1), rest1 = R(1 - s.beta1), beta2 = R(s.beta2), rest2 = R(1 - s.beta2);
-  const R eps = R(s.eps), decay = R(s.weight_decay);
+  const R eps = R(s.eps), decay = R(s.decoupled ? 0 : s.weight_decay);
+  const R shrink = R(s.decoupled ? s.lr * s.weight_decay : 0);
   for (idx i = 0; i < n; ++i) {
     const R d = g[i] + decay * p[i];
     m[i] = beta1 * m[i] + rest1 * d;
     v[i] = beta2 * v[i] + rest2 * d * d;
-    p[i] -= rate * m[i] / (square_root(v[i]) * root + eps);
+    p[i] -= shrink * p[i] + rate * m[i] / (square_root(v[i]) * root + eps);
   }
 }
 

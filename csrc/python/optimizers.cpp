@@ -67,10 +67,10 @@ void sgd_step(py::list params, py::list grads, py::object velocities, double lr,
 }
 
 void adam_step(py::list params, py::list grads, py::list m, py::list v, idx step, double lr,
-               double beta1, double beta2, double eps, double weight_decay) {
+               double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
   const double t = static_cast<double>(step);
-  const AdamStep s = {lr,  beta1,       beta2, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t),
-                      eps, weight_decay};
+  const AdamStep s = {lr,  beta1,        beta2,    1 - std::pow(beta1, t), 1 - std::pow(beta2, t),
+                      eps, weight_decay, decoupled};
   Lists lists(params, "params");
   lists.add(grads, "grads", false);
   lists.add(m, "m", true);
@@ -116,7 +116,7 @@ void define_optimizers(py::module_& m) {
   m.def("sgd_step", &sgd_step, arg("params"), arg("grads"), arg("velocities"), arg("lr"),
         arg("momentum"), arg("weight_decay"));
   m.def("adam_step", &adam_step, arg("params"), arg("grads"), arg("m"), arg("v"), arg("step"),
-        arg("lr"), arg("beta1"), arg("beta2"), arg("eps"), arg("weight_decay"));
+        arg("lr"), arg("beta1"), arg("beta2"), arg("eps"), arg("weight_decay"), arg("decoupled"));
   m.def("rmsprop_step", &rmsprop_step, arg("params"), arg("grads"), arg("square_avg"), arg("lr"),
         arg("alpha"), arg("eps"), arg("weight_decay"));
   m.def("norm", &norm, arg("grads"));

@@ -108,6 +108,7 @@ def adam_step(
     beta2: float,
     eps: float,
     weight_decay: float,
+    decoupled: bool,
 ) -> None: ...
 def rmsprop_step(
     params: list[_Array],

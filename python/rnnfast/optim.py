@@ -171,7 +171,7 @@ class Adam(Optimizer):
     def _step(self, params: list[Array], grads: list[Array]) -> None:
         _rnnfast.adam_step(
             params, grads, self._m, self._v, int(self._steps) + 1,
-            self.lr, self.beta1, self.beta2, self.eps, self.weight_decay,
+            self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, False,
         )  # fmt: skip
         self._steps += 1
 

@@ -63,17 +63,18 @@ class Elementwise {
     compare("sgd without momentum", plain, still), compare("sgd g", g, g.before);
   }
 
-  void adam() {
+  void adam(bool decoupled) {
     const double beta1 = 0.9, beta2 = 0.999;
-    const rnnfast::AdamStep s = {0.1,  beta1, beta2, 1 - std::pow(beta1, 3), 1 - std::pow(beta2, 3),
-                                 1e-3, 0.01};
+    const rnnfast::AdamStep s = {
+        0.1, beta1, beta2, 1 - std::pow(beta1, 3), 1 - std::pow(beta2, 3), 1e-3, 0.3, decoupled};
+    const double decay = decoupled ? 0 : s.weight_decay;
     Array<R> p(n_, 1, -1, 1), g(n_, 2, -1, 1), m(n_, 3, -1, 1), v(n_, 4, 0.1, 1);
     Values p1, m1, v1;
     for (idx i = 0; i < n_; ++i) {
-      const double d = g.before[i] + s.weight_decay * p.before[i];
+      const double d = g.before[i] + decay * p.before[i];
       m1.push_back(beta1 * m.before[i] + (1 - beta1) * d);
       v1.push_back(beta2 * v.before[i] + (1 - beta2) * d * d);
-      p1.push_back(p.before[i] -
+      p1.push_back(p.before[i] - s.lr * (s.weight_decay - decay) * p.before[i] -
                    s.lr * (m1[i] / s.correction1) / (std::sqrt(v1[i] / s.correction2) + s.eps));
     }
     k_.adam_step(s, p.data(), g.data(), m.data(), v.data(), n_);
@@ -125,7 +126,8 @@ void test_all_sizes(const rnnfast::Isa& tier, Report& report) {
     Elementwise<R> test(tier.of<R>(), n, report);
     test.activations();
     test.sgd();
-    test.adam();
+    test.adam(false);
+    test.adam(true);
     test.rmsprop();
     test.norm_and_scale();
   }
