@@ -1,4 +1,4 @@
-"""Development tasks: ``nox -s tests lint bench docs sanitize symbols guard ulp``."""
+"""Development tasks: ``nox -s tests lint bench docs sanitize symbols guard ulp fuzz``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "--strict", env={"MYPYPATH": "python"})
     session.run("clang-format", "--dry-run", "-Werror", *CPP_FILES)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Random problems over all options: ``nox -s fuzz -- --seconds 1800``."""
+    session.install(".")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ class LayerProblem:
     def run(self) -> dict[str, Array]:
         """The results of a call, by name."""
         y, state = self.layer(self.x, self.tree(self.state), **self.options)
-        return {"y": y} | self._named("state", state)
+        return {"y": y} | self.named("state", state)
 
     def vjp(self, **options: Any) -> dict[str, Array]:
         """The results of vjp and its pullback, by name; gradients start with d."""
@@ -54,16 +55,20 @@ class LayerProblem:
         )
         dx, dstate, grads = pullback(self.dy, self.tree(self.dstate))
         assert dx is not None
-        named = {"y": y, "dx": dx} | self._named("state", state) | self._named("dstate", dstate)
+        named = {"y": y, "dx": dx} | self.named("state", state) | self.named("dstate", dstate)
         return named | {f"d{name}": grad for name, grad in grads.items()}
 
-    def _named(self, name: str, state: Any) -> dict[str, Array]:
+    def named(self, name: str, state: Any) -> dict[str, Array]:
+        """The parts of a state, by name."""
         parts = state if self.layer.num_states > 1 else (state,)
         return {f"{name}[{i}]": part for i, part in enumerate(parts)}
 
     @property
     def tolerance(self) -> float:
         """How far results may be from float64's, as `assert_close` counts."""
+        T, B, H = self.x.shape[0], math.prod(self.x.shape[1:-1]), self.layer.hidden_size
+        if self.layer.batch_first and self.x.ndim == 3:
+            T, B = B, T
         if self.layer.dtype == np.float64:
             return 1e-12 * T
         K = max(self.layer.output_size + H, T * B)
@@ -71,13 +76,23 @@ class LayerProblem:
         return float(FLOAT32_FACTOR * np.finfo(np.float32).eps * np.sqrt(K) * depth)
 
 
-def make_layer_problem(layer: Recurrent[Any], mode: str = "whole", seed: int = 0) -> LayerProblem:
+def make_layer_problem(
+    layer: Recurrent[Any],
+    mode: str = "whole",
+    seed: int = 0,
+    *,
+    T: int = T,
+    B: int = B,
+    lengths: Array | None = None,
+) -> LayerProblem:
     """A problem with every argument given; past a length, x and dy are NaN."""
     rng = np.random.default_rng(seed)
     batched, sequence = "unbatched" not in mode, "end only" not in mode
     batch = (B,) if batched else ()
     time = (B, T) if layer.batch_first and batched else (T, *batch)
     K = layer.num_layers * (2 if layer.bidirectional else 1)
+    if "ragged" in mode and lengths is None:
+        lengths = ragged(T, B)
 
     def normal(*shape: int) -> Array:
         return rng.standard_normal(shape).astype(layer.dtype)
@@ -85,11 +100,11 @@ def make_layer_problem(layer: Recurrent[Any], mode: str = "whole", seed: int = 0
     states = range(layer.num_states)
     problem = LayerProblem(
         layer,
-        x=normal(*time, I),
-        state=tuple(normal(K, *batch, H) for _ in states),
+        x=normal(*time, layer.input_size),
+        state=tuple(normal(K, *batch, layer.hidden_size) for _ in states),
         dy=normal(*(time if sequence else batch), layer.output_size),
-        dstate=tuple(normal(K, *batch, H) for _ in states),
-        lengths=ragged(T, B) if "ragged" in mode else None,
+        dstate=tuple(normal(K, *batch, layer.hidden_size) for _ in states),
+        lengths=lengths,
         return_sequence=sequence,
     )
     if problem.lengths is not None:
@@ -105,6 +120,7 @@ def reference_results(problem: LayerProblem) -> dict[str, Array]:
     """Everything that LayerProblem.vjp returns, in float64 from the reference."""
     layer, batched = problem.layer, problem.x.ndim == 3
     directions, K = 2 if layer.bidirectional else 1, len(problem.state[0])
+    H = layer.hidden_size
 
     def time_first(x: Array) -> Array:
         x = x.astype(np.float64)
