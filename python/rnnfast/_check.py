@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,11 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 Lengths: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
-RNG: TypeAlias = "int | np.random.Generator | None"
+# What numpy.random.default_rng takes; a string, since numpy.random is slow to import.
+RNG: TypeAlias = (
+    "int | Sequence[int] | npt.NDArray[np.integer[Any]] | np.random.SeedSequence"
+    " | np.random.BitGenerator | np.random.Generator | None"
+)
 
 DTYPES = ("float32", "float64")
 _NATIVE = tuple(map(np.dtype, DTYPES))
@@ -19,24 +24,44 @@ _NATIVE = tuple(map(np.dtype, DTYPES))
 
 def integer(name: str, value: Any, minimum: int) -> int:
     """Return `value` as an int of at least `minimum`."""
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r}, expected an integer >= {minimum}")
+    expected = f"expected an integer >= {minimum}"
+    if isinstance(value, bool | np.bool_ | np.ndarray) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {_shown(value)}, {expected}")
     number = operator.index(value)
     if number < minimum:
-        raise ValueError(f"{name} is {number}, expected an integer >= {minimum}")
+        raise ValueError(f"{name} is {number}, {expected}")
     return number
 
 
 def real(name: str, value: Any, low: float, high: float, interval: str) -> float:
     """Return `value` as a float inside the `interval`, written as "[0, 1)", from low to high."""
-    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} is {value!r}, expected a number in {interval}")
-    number = float(value)
+    expected = f"expected a number in {interval}"
+    no_number = bool | np.bool_ | str | np.ndarray | np.complexfloating
+    if isinstance(value, no_number) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {_shown(value)}, {expected}")
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond the largest float
+        number = math.inf if value > 0 else -math.inf
     above = number >= low if interval[0] == "[" else number > low
     below = number <= high if interval[-1] == "]" else number < high
     if not (above and below):  # NaN fails both
-        raise ValueError(f"{name} is {number}, expected a number in {interval}")
+        raise ValueError(f"{name} is {number}, {expected}")
     return number
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return `value`, True or False, as a bool: no other value is taken for one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {_shown(value)}, expected True or False")
+    return bool(value)
+
+
+def _shown(value: Any) -> str:
+    """Return what came, as short as a message needs it."""
+    if isinstance(value, np.ndarray):
+        return f"a {value.dtype} ndarray of shape {value.shape}"
+    return repr(value)
 
 
 def choice(name: str, value: Any, choices: Sequence[str]) -> str:
@@ -62,11 +87,44 @@ def float_dtype(value: Any) -> np.dtype[Any]:
 
 def generator(rng: RNG) -> np.random.Generator:
     """Return the random generator that `rng` stands for (SPEC 7)."""
-    if isinstance(rng, np.random.Generator):
-        return rng
-    if rng is not None:
-        rng = integer("rng, unless None or a numpy.random.Generator,", rng, 0)
-    return np.random.default_rng(rng)
+    expected = (
+        "expected None, an integer >= 0, a sequence of such integers,"
+        " or a numpy.random SeedSequence, BitGenerator or Generator"
+    )
+    # NumPy itself would take True for 1.
+    if isinstance(rng, bool | np.bool_):
+        raise TypeError(f"rng is {rng!r}, {expected}")
+    try:
+        return np.random.default_rng(rng)
+    except TypeError:
+        raise TypeError(f"rng is {_shown(rng)}, {expected}") from None
+    except ValueError:
+        raise ValueError(f"rng is {_shown(rng)}, {expected}") from None
+
+
+def lengths(value: Lengths, T: int, B: int) -> Array:
+    """Return `value`, the length of each of B sequences of at most T steps, as int64 (B,)."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "iu":
+            raise TypeError(f"lengths has dtype {value.dtype}, expected integers")
+        if value.shape != (B,):
+            raise ValueError(f"lengths has shape {value.shape}, expected (B,) = ({B},)")
+    elif isinstance(value, list | tuple):
+        for b, n in enumerate(value):
+            if isinstance(n, bool | np.bool_ | np.ndarray) or not hasattr(n, "__index__"):
+                raise TypeError(f"lengths[{b}] is a {type(n).__name__}, expected an integer")
+        if len(value) != B:
+            raise ValueError(f"lengths has {len(value)} entries, expected B = {B}")
+    else:
+        raise TypeError(
+            f"lengths is a {type(value).__name__}, expected a list or array of integers"
+        )
+    # Python's integers never overflow.
+    numbers = value.tolist() if isinstance(value, np.ndarray) else list(map(operator.index, value))
+    for b, n in enumerate(numbers):
+        if not 0 <= n <= T:
+            raise ValueError(f"lengths[{b}] is {n}, expected 0 <= length <= T = {T}")
+    return np.array(numbers, np.int64)
 
 
 def array(
@@ -76,7 +134,13 @@ def array(
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} is a {type(value).__name__}, expected a {dtype} ndarray")
     if value.dtype != dtype:
-        raise TypeError(f"{name} has dtype {value.dtype}, expected {dtype}")
+        advice = ""
+        if value.dtype in _NATIVE and dtype in _NATIVE:
+            advice = (
+                f': convert it with .astype("{dtype}"),'
+                f' or make the layer with dtype="{value.dtype}"'
+            )
+        raise TypeError(f"{name} has dtype {value.dtype}, expected {dtype}{advice}")
     if shape is not None and value.shape != shape:
         expected = f"{symbols} = {shape}" if symbols else str(shape)
         raise ValueError(f"{name} has shape {value.shape}, expected {expected}")
@@ -109,16 +173,26 @@ def same_keys(name: str, values: Mapping[str, Any], expected: Mapping[str, Any])
     unexpected = [key for key in values if key not in expected]
     if missing or unexpected:
         raise ValueError(
-            f"{name} has the keys {list(values)}, expected {list(expected)}:"
-            f" missing {missing}, unexpected {unexpected}"
+            f"{name} has the keys {_some(values)}, expected {_some(expected)}:"
+            f" missing {_some(missing)}, unexpected {_some(unexpected)}"
         )
+
+
+def _some(keys: Iterable[str]) -> str:
+    """Return the first keys, and how many there are if these are not all."""
+    keys = list(keys)
+    return f"{keys}" if len(keys) <= 8 else f"[{str(keys[:8])[1:-1]}, ... {len(keys)} in all]"
 
 
 def copy_into(name: str, targets: Mapping[str, Array], values: Mapping[str, Any]) -> None:
     """Copy `values` into `targets` in place, once every key, dtype and shape has been checked."""
     same_keys(name, values, targets)
+    sources = {key: values[key] for key in targets}  # read once: a file reads it every time
     for key, target in targets.items():
-        array(f"{name}[{key!r}]", values[key], target.dtype, target.shape)
+        array(f"{name}[{key!r}]", sources[key], target.dtype, target.shape)
         writeable(key, target)
+    for key, source in sources.items():
+        if any(np.may_share_memory(source, target) for target in targets.values()):
+            sources[key] = source.copy()  # before what it shares is overwritten
     for key, target in targets.items():
-        target[...] = values[key]
+        target[...] = sources[key]

@@ -3,6 +3,9 @@
 L = sum over t of L<t>(y<t>, target<t>), and over the sequences of a batch; ``"mean"`` divides
 it by B. The steps that count are those inside `lengths` and where `mask` is True: what the
 logits and the target hold elsewhere never matters, and the gradient there is 0.
+
+Arrays with two axes are one step (B, O) of a batch. A layer reads them otherwise, as one sequence
+(T, I) without a batch axis: give the losses of what it returns then ``unbatched=True``.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from . import _check
 from ._check import Array, Lengths
 from .ragged import Mask, gather, scatter, step_mask
 
-__all__ = ["bce", "cross_entropy", "mse"]
+__all__ = ["bce", "cross_entropy", "mse", "softmax"]
 
 
 def cross_entropy(
@@ -25,13 +28,15 @@ def cross_entropy(
     weight: Array | None = None,
     reduction: str = "mean",
     batch_first: bool = False,
+    unbatched: bool = False,
 ) -> tuple[float, Array]:
     """Cross-entropy of a softmax, ``L<t> = -sum_k weight_k p_k log softmax(logits<t>)_k``.
 
     Parameters
     ----------
     logits : ndarray
-        (T, B, O); (B, T, O) with `batch_first`; or (B, O), one step.
+        (T, B, O); (B, T, O) with `batch_first`; or (B, O), one step. With `unbatched`, (T, O)
+        or (O,).
     target : ndarray
         Integers of the shape of logits without the last axis: the class, 0 to O - 1, of each
         step, which has p = 1. Or the probabilities p, of the shape and dtype of logits.
@@ -45,6 +50,9 @@ def cross_entropy(
         ``"mean"``, the sum divided by B, or ``"sum"``.
     batch_first : bool
         Order of the axes of logits, target and mask.
+    unbatched : bool
+        True says that there is no batch axis: arrays with two axes are one sequence (T, O), B
+        is 1 and `lengths` is not allowed. By default they are a batch (B, O) of one step.
 
     Returns
     -------
@@ -57,25 +65,32 @@ def cross_entropy(
     ------
     TypeError, ValueError
         If an argument has the wrong kind or dtype; the wrong shape or value.
+
+    Warnings
+    --------
+    The softmax is part of the loss: the last layer must not have one of its own. With
+    ``Dense(..., activation="softmax")`` it would be applied twice, and the model would train
+    badly without an error. Leave the activation out, and take `softmax` of the logits where
+    probabilities are wanted.
     """
-    steps = _Steps(logits, mask, lengths, weight, reduction, batch_first)
-    shifted, log_total, softmax = _softmax(steps.rows)
-    if isinstance(target, np.ndarray) and target.dtype.kind in "iu":
+    steps = _Steps(logits, mask, lengths, weight, reduction, batch_first, unbatched)
+    shifted, log_total, q = _softmax(steps.rows)
+    if isinstance(target, np.ndarray | np.integer) and target.dtype.kind in "iu":
         classes = steps.classes(target)
         at = (classes, np.arange(len(classes)))
         terms = log_total - shifted[at]
-        softmax[at] -= 1
+        q[at] -= 1
         if weight is not None:
-            terms *= weight[classes]
-            softmax *= weight[classes]
-        return steps.finish(terms, softmax.T)
-    log_softmax = (shifted - log_total).T
+            terms = _weighted(weight[classes], terms)
+            q *= weight[classes]
+        return steps.finish(terms, q.T)
+    log_q = (shifted - log_total).T
     p = steps.target(target)
     if weight is not None:
         p = p * weight
     # A class of probability 0 adds nothing, even where its logit is -inf.
-    terms = -p * np.where(p == 0, 0, log_softmax)
-    return steps.finish(terms, p.sum(axis=1, keepdims=True) * softmax.T - p)
+    terms = -_weighted(p, log_q)
+    return steps.finish(terms, p.sum(axis=1, keepdims=True) * q.T - p)
 
 
 def mse(
@@ -87,15 +102,19 @@ def mse(
     weight: Array | None = None,
     reduction: str = "mean",
     batch_first: bool = False,
+    unbatched: bool = False,
 ) -> tuple[float, Array]:
     """Squared error, ``L<t> = sum_k weight_k (y<t>_k - target<t>_k)**2``.
 
     Parameters
     ----------
     y, target : ndarray
-        (T, B, O); (B, T, O) with `batch_first`; or (B, O), one step. Of one dtype.
+        (T, B, O); (B, T, O) with `batch_first`; or (B, O), one step. With `unbatched`, (T, O)
+        or (O,). Of one dtype.
     mask, lengths, weight, reduction, batch_first
         As for `cross_entropy`.
+    unbatched : bool
+        True reads two axes as one sequence (T, O), False as one step (B, O) of a batch.
 
     Returns
     -------
@@ -109,7 +128,7 @@ def mse(
     TypeError, ValueError
         If an argument has the wrong kind or dtype; the wrong shape or value.
     """
-    steps = _Steps(y, mask, lengths, weight, reduction, batch_first, name="y")
+    steps = _Steps(y, mask, lengths, weight, reduction, batch_first, unbatched, "y")
     error = steps.rows - steps.target(target)
     weighted = error if weight is None else weight * error
     return steps.finish(weighted * error, 2 * weighted)
@@ -124,6 +143,7 @@ def bce(
     weight: Array | None = None,
     reduction: str = "mean",
     batch_first: bool = False,
+    unbatched: bool = False,
 ) -> tuple[float, Array]:
     """Binary cross-entropy of a sigmoid.
 
@@ -132,10 +152,12 @@ def bce(
     Parameters
     ----------
     logits, target : ndarray
-        (T, B, O); (B, T, O) with `batch_first`; or (B, O), one step. Of one dtype; the target,
-        p, is from 0 to 1.
+        (T, B, O); (B, T, O) with `batch_first`; or (B, O), one step. With `unbatched`, (T, O)
+        or (O,). Of one dtype; the target, p, is from 0 to 1.
     mask, lengths, weight, reduction, batch_first
         As for `cross_entropy`.
+    unbatched : bool
+        True reads two axes as one sequence (T, O), False as one step (B, O) of a batch.
 
     Returns
     -------
@@ -149,15 +171,58 @@ def bce(
     TypeError, ValueError
         If an argument has the wrong kind or dtype; the wrong shape or value.
     """
-    steps = _Steps(logits, mask, lengths, weight, reduction, batch_first)
+    steps = _Steps(logits, mask, lengths, weight, reduction, batch_first, unbatched)
     z, p = steps.rows, steps.target(target)
     outside = ~((p >= 0) & (p <= 1))
     if outside.any():
         raise ValueError(f"target contains {p[outside][0]}, expected 0 <= target <= 1")
-    exp = np.exp(-np.abs(z))  # never overflows
-    terms = np.maximum(z, 0) - z * p + np.log1p(exp)
+    size = np.abs(z)
+    exp = np.exp(-size)  # never overflows
+    # The probability of the answer that z speaks against, which is all that a large z costs.
+    against = np.where(z >= 0, 1 - p, p)
+    terms = _weighted(against, size) + np.log1p(exp)
     d = np.where(z >= 0, 1, exp) / (1 + exp) - p
-    return steps.finish(terms, d) if weight is None else steps.finish(weight * terms, weight * d)
+    if weight is not None:
+        terms, d = _weighted(weight, terms), weight * d
+    return steps.finish(terms, d)
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities, ``exp(logits_k) / sum_j exp(logits_j)`` over the last axis.
+
+    For drawing from what a model trained with `cross_entropy` predicts.
+
+    Parameters
+    ----------
+    logits : ndarray (..., O)
+        O >= 1; -inf rules a class out.
+
+    Returns
+    -------
+    p : ndarray
+        Of the shape and dtype of logits; large logits do not overflow.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If logits is no ndarray of float32 or float64, or has no last axis or an empty one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rnnfast.losses.softmax(np.array([0.0, np.log(3.0)]))
+    array([0.25, 0.75])
+    """
+    _check.float_array("logits", logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"logits has shape {logits.shape}, expected (..., O) with O >= 1")
+    _, _, p = _softmax(gather(logits, None))
+    return scatter(np.ascontiguousarray(p.T), None, logits.shape[:-1])
+
+
+def _weighted(weight: Array, terms: Array) -> Array:
+    """Return weight * terms, where a weight of 0 drops even an infinite term."""
+    return weight * np.where(weight == 0, 0, terms)
 
 
 def _softmax(rows: Array) -> tuple[Array, Array, Array]:
@@ -184,19 +249,25 @@ class _Steps:
         weight: Array | None,
         reduction: str,
         batch_first: bool,
+        unbatched: bool,
         name: str = "logits",
     ) -> None:
         _check.float_array(name, logits)
-        if logits.ndim not in (2, 3) or logits.shape[-1] == 0:
-            axes = "(B, T, O)" if batch_first else "(T, B, O)"
-            raise ValueError(
-                f"{name} has shape {logits.shape}, expected {axes} or (B, O) with O >= 1"
-            )
+        batch_first = _check.boolean("batch_first", batch_first)
+        unbatched = _check.boolean("unbatched", unbatched)
+        axes = "(B, T, O) or (B, O)" if batch_first else "(T, B, O) or (B, O)"
+        if unbatched:
+            axes = "(T, O) or (O,) as it is unbatched"
+        if logits.ndim + unbatched not in (2, 3) or logits.shape[-1] == 0:
+            raise ValueError(f"{name} has shape {logits.shape}, expected {axes}, with O >= 1")
+        if unbatched and lengths is not None:
+            raise ValueError("lengths is not allowed with unbatched=True, expected None")
         if weight is not None:
             _check.array("weight", weight, logits.dtype, logits.shape[-1:], "(O,)")
         self.reduction = _check.choice("reduction", reduction, ("mean", "sum"))
         self.name, self.shape, self.dtype = name, logits.shape, logits.dtype
-        self.batch = logits.shape[1 if logits.ndim == 3 and not batch_first else 0]
+        time_first = logits.ndim == 3 and not batch_first
+        self.batch = 1 if unbatched else logits.shape[1 if time_first else 0]
         self.mask = self._combine(mask, lengths, batch_first)
         self.rows = gather(logits, self.mask)
 
@@ -216,6 +287,7 @@ class _Steps:
 
     def classes(self, target: Array) -> Array:
         """Return the classes (N,) of a target of integers."""
+        target = np.asarray(target)  # one class of an array is a scalar
         _check.array("target", target, target.dtype, self.shape[:-1])
         classes = target.ravel() if self.mask is None else target[self.mask]
         outside = (classes < 0) | (classes >= self.shape[-1])

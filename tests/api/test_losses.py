@@ -89,12 +89,17 @@ def test_what_does_not_count(name: str, batch_first: bool, how: str) -> None:
     assert not d[~counts].any()
 
 
+@pytest.mark.parametrize("lengths", [None, ragged(T, B)])
 @every_loss
-def test_float32(name: str) -> None:
+def test_float32(name: str, lengths: Array | None) -> None:
     logits, target, _ = make(name, (T, B))
-    want, d_want = loss_of(name)(logits, target)
+    logits = logits.astype(np.float32)
     narrow = target if target.dtype.kind == "i" else target.astype(np.float32)
-    loss, d = loss_of(name)(logits.astype(np.float32), narrow)
+    wide = target if target.dtype.kind == "i" else narrow.astype(float)
+    want, d_want = loss_of(name)(logits.astype(float), wide, lengths=lengths)
+    if lengths is not None:
+        logits[np.arange(T)[:, None] >= lengths] = np.nan
+    loss, d = loss_of(name)(logits, narrow, lengths=lengths)
     eps = float(np.finfo(np.float32).eps)
     assert d.dtype == np.float32
     assert loss == pytest.approx(want, rel=4 * eps)
@@ -117,6 +122,65 @@ def test_large_logits(dtype: str) -> None:
     loss, d = losses.cross_entropy(logits, np.array([[0, 0.5, 0.5]], dtype))
     assert loss == pytest.approx(np.log(2), rel=1e-6)
     assert_array_equal(d, np.zeros((1, 3), dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bce_of_infinities(dtype: str) -> None:
+    """The limits, and no warning, which would be an error here."""
+    z = np.array([-np.inf, -np.inf, -np.inf, np.inf, np.inf, np.inf], dtype)
+    p = np.array([0, 1, 0.25, 1, 0, 0.25], dtype)
+    for zk, pk, want in zip(z, p, [0, np.inf, np.inf, 0, np.inf, np.inf], strict=True):
+        loss, d = losses.bce(zk.reshape(1, 1), pk.reshape(1, 1))
+        assert loss == want
+        assert_array_equal(d, np.array([[(zk > 0) - pk]], dtype))
+    weight = np.array([1, 0], dtype)  # a weight of 0 drops an infinite term
+    assert losses.bce(z[None, :2], p[None, :2], weight=weight)[0] == 0.0
+    ruled_out = np.array([[-np.inf, 0.0]], dtype)
+    loss, d = losses.cross_entropy(ruled_out, np.array([0]), weight=weight[::-1].copy())
+    assert loss == 0.0
+    assert not d.any()
+    assert np.isnan(losses.bce(np.array([[np.nan]], dtype), np.zeros((1, 1), dtype))[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax(dtype: str) -> None:
+    logits = np.random.default_rng(0).standard_normal((T, B, O)).astype(dtype)
+    logits[0, 0] = [1000, 1000, -np.inf]
+    want = np.exp(logits.astype(float) - logits.max(axis=-1, keepdims=True))
+    want /= want.sum(axis=-1, keepdims=True)
+    before = logits.copy()
+    for got, rows in (
+        (losses.softmax(logits), want),
+        (losses.softmax(logits.swapaxes(0, 1)), want.swapaxes(0, 1)),
+        (losses.softmax(logits[1, 2]), want[1, 2]),
+    ):
+        assert got.dtype == dtype
+        assert_allclose(got, rows, rtol=0, atol=4 * np.finfo(dtype).eps)
+    assert_array_equal(losses.softmax(logits)[0, 0], [0.5, 0.5, 0])
+    assert_array_equal(logits, before)
+    assert losses.softmax(np.zeros((0, 2), dtype)).shape == (0, 2)
+
+
+@every_loss
+def test_unbatched(name: str) -> None:
+    """Of one sequence the same numbers as of a batch of one."""
+    logits, target, _ = make(name, (T, 1))
+    mask = np.arange(T) != 1
+    for reduction in ("mean", "sum"):
+        want, d_want = loss_of(name)(logits, target, mask=mask[:, None], reduction=reduction)
+        loss, d = loss_of(name)(
+            logits[:, 0], target[:, 0], mask=mask, reduction=reduction, unbatched=True
+        )
+        assert loss == want
+        assert_array_equal(d, d_want[:, 0])
+    want, d_want = loss_of(name)(logits[0], target[0])
+    loss, d = loss_of(name)(logits[0, 0], target[0, 0], unbatched=True)
+    assert loss == want
+    assert_array_equal(d, d_want[0])
+    # Without the word, two axes are T sequences of one step.
+    assert loss_of(name)(logits[:, 0], target[:, 0])[0] == pytest.approx(
+        loss_of(name)(logits, target)[0] / T, rel=1e-14
+    )
 
 
 def test_sums_over_time_in_double() -> None:
@@ -171,7 +235,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (
         lambda: losses.bce(z[None], p, batch_first=True), ValueError,
-        r"expected \(B, T, O\) or \(B, O\)",
+        r"logits has shape .*, expected \(B, T, O\) or \(B, O\)",
     ),
     (
         lambda: losses.mse(z[..., :0], p), ValueError,
@@ -208,15 +272,48 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (
         lambda: losses.mse(z, p, lengths=[1] * 5), ValueError,
-        r"lengths has shape \(5,\), expected \(B,\) = \(4,\)",
+        "lengths has 5 entries, expected B = 4",
     ),
     (
         lambda: losses.mse(z, p, lengths=[9] * 4), ValueError,
-        "lengths contains 9, expected 0 <= length <= T = 5",
+        r"lengths\[0\] is 9, expected 0 <= length <= T = 5",
     ),
     (
         lambda: losses.mse(z[0], p[0], lengths=[1] * 4), ValueError,
         "lengths is not allowed with the leading",
+    ),
+    (
+        lambda: losses.mse(z, p, lengths=np.array([5, -1, 5, 5])), ValueError,
+        r"lengths\[1\] is -1, expected 0 <= length <= T = 5",
+    ),
+    (
+        lambda: losses.mse(z, p, lengths=np.array([0, 0, 2**63, 0], np.uint64)), ValueError,
+        r"lengths\[2\] is 9223372036854775808, expected 0 <= length <= T = 5",
+    ),
+    (
+        lambda: losses.mse(z, p, unbatched=True), ValueError,
+        r"y has shape \(5, 4, 3\), expected \(T, O\) or \(O,\) as it is unbatched",
+    ),
+    (
+        lambda: losses.bce(z[0], p[0], lengths=[4], unbatched=True), ValueError,
+        "lengths is not allowed with unbatched=True, expected None",
+    ),
+    (
+        lambda: losses.mse(z, p, unbatched=1), TypeError,
+        "unbatched is 1, expected True or False",
+    ),
+    (
+        lambda: losses.mse(z, p, batch_first="no"), TypeError,
+        "batch_first is 'no', expected True or False",
+    ),
+    (lambda: losses.softmax([1.0]), TypeError, "logits is a list, expected an ndarray of float32"),
+    (
+        lambda: losses.softmax(z[..., :0]), ValueError,
+        r"logits has shape \(5, 4, 0\), expected \(..., O\) with O >= 1",
+    ),
+    (
+        lambda: losses.softmax(np.array(1.0)), ValueError,
+        r"logits has shape \(\), expected \(..., O\) with O >= 1",
     ),
     (
         lambda: losses.mse(z, p, weight=z), ValueError,
@@ -236,7 +333,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("call", "kind", "words"), CASES)
 def test_bad_input(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=f"^{words}"):
         call()
     assert not z.any()
     assert not c.any()

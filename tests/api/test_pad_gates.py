@@ -31,6 +31,29 @@ def test_pad_ids() -> None:
     assert_array_equal(lengths, [2, 1])
 
 
+def test_pad_batch_first() -> None:
+    sequences = [np.full((n, 2), n + 0.5, np.float32) for n in (2, 0, 3)]
+    x, lengths = rnnfast.pad(sequences, batch_first=True)
+    assert x.flags.c_contiguous
+    assert_array_equal(x, rnnfast.pad(sequences)[0].swapaxes(0, 1))
+    assert_array_equal(lengths, [2, 0, 3])
+
+
+def test_pad_lists() -> None:
+    """As arrays of them; an empty one has the dtype and the features of the others."""
+    x, lengths = rnnfast.pad([[3, 4], [], (5,)])
+    assert x.dtype == np.int64
+    assert_array_equal(x, [[3, 0, 5], [4, 0, 0]])
+    assert_array_equal(lengths, [2, 0, 1])
+    x, lengths = rnnfast.pad([[], [[1, 2]], [[0.5, 3], [4, 5]]])
+    assert x.dtype == np.float64
+    assert_array_equal(x, [[[0, 0], [1, 2], [0.5, 3]], [[0, 0], [0, 0], [4, 5]]])
+    assert_array_equal(lengths, [0, 1, 2])
+    x, lengths = rnnfast.pad([np.ones((1, 2), np.float32), []])
+    assert x.dtype == np.float32
+    assert_array_equal(x, [[[1, 1], [0, 0]]])
+
+
 def test_padded_batch_is_its_sequences() -> None:
     rng = np.random.default_rng(0)
     sequences = [rng.standard_normal((n, 3)) for n in (4, 1, 6)]
@@ -47,7 +70,13 @@ PAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: rnnfast.pad([]), ValueError, "sequences is empty, expected at least one array"),
     (lambda: rnnfast.pad(a), TypeError, r"sequences is a ndarray, expected a list of arrays"),
     (lambda: rnnfast.pad(3), TypeError, r"sequences is a int, expected a list of arrays"),
-    (lambda: rnnfast.pad([a, [[1.0]]]), TypeError, r"sequences\[1\] is a list, expected an nd"),
+    (lambda: rnnfast.pad([a, "ab"]), TypeError, r"sequences\[1\] is a str, expected an ndarray"),
+    (lambda: rnnfast.pad([a, [[1.0]]]), ValueError, r"sequences\[1\] has shape \(1, 1\), expected"),
+    (lambda: rnnfast.pad([[1], ["a"]]), TypeError, r"sequences\[1\] is a list of <U1, expected"),
+    (lambda: rnnfast.pad([[True]]), TypeError, r"sequences\[0\] is a list of bool, expected a"),
+    (lambda: rnnfast.pad([[[1], [2, 3]]]), ValueError, r"sequences\[0\] has lists of different le"),
+    (lambda: rnnfast.pad([[2**70]]), TypeError, r"sequences\[0\] is a list of object, expected a"),
+    (lambda: rnnfast.pad([a], batch_first=0), TypeError, "batch_first is 0, expected True or"),
     (lambda: rnnfast.pad([np.array(1.0)]), ValueError, r"sequences\[0\] has shape \(\), expected"),
     (lambda: rnnfast.pad([a, a.astype("f")]), TypeError, r"sequences\[1\] has dtype float32, exp"),
     (lambda: rnnfast.pad([a, a[:, :2]]), ValueError, r"sequences\[1\] has shape \(2, 2\), expect"),
@@ -56,7 +85,7 @@ PAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("call", "kind", "words"), PAD)
 def test_bad_pad(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=f"^{words}"):
         call()
 
 
