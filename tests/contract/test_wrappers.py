@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from problems import assert_same_bits, make
+from rnnfast.reference import CELLS
+from rnnfast.wrappers import Wrappers
 
 VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("rnn", "rnn_tanh", {}),
-    *(("rnn", f"rnn_{g1}", {"g1": g1}) for g1 in ("tanh", "relu", "sigmoid", "identity")),
+    *(("rnn", name, {"g1": name[4:]}) for name in CELLS if name.startswith("rnn_")),
     ("lstm", "lstm", {}),
     ("lstm", "lstm_peephole", {}),
     ("gru", "gru_after", {}),
-    ("gru", "gru_after", {"reset": "after"}),
-    ("gru", "gru_before", {"reset": "before"}),
+    *(("gru", name, {"reset": name[4:]}) for name in CELLS if name.startswith("gru_")),
 ]
 
 
@@ -42,3 +43,18 @@ def test_wrappers(F: ModuleType, function: str, cell: str, options: dict[str, An
         grads = pullback(problem.da, problem.dstate)
         expected = problem.vjp(F, checkpoint=checkpoint)
         assert_same_bits(grads, {name: expected[f"d{name}"] for name in grads})
+
+
+def test_a_new_cell_of_the_registry_is_a_variant() -> None:
+    """What the kernels and the reference are given is all that the wrappers know."""
+    called = []
+
+    def run(cell: str, *arguments: Any, **options: Any) -> Any:
+        called.append(cell)
+
+    wrappers = Wrappers(run, run, ["rnn_tanh", "rnn_softsign", "gru_never"])
+    wrappers.rnn(*[None] * 4, g1="softsign")
+    wrappers.gru_vjp(*[None] * 4, reset="never")
+    assert called == ["rnn_softsign", "gru_never"]
+    with pytest.raises(ValueError, match=r"^g1 is 'relu', expected one of tanh, softsign$"):
+        wrappers.rnn(*[None] * 4, g1="relu")

@@ -11,8 +11,8 @@ from problems import Problem, assert_same_bits
 from rnnfast import functional
 from rnnfast.layers import Recurrent
 
-from .functional import Results, describe, draw_problem
-from .space import Generator, pick
+from .functional import describe, draw_problem
+from .space import Generator, Results, pick
 from .threads import use_threads
 
 Case = tuple[Problem, Results]  # a problem and its right results

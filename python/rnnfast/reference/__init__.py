@@ -4,10 +4,10 @@ It reads like the equations, is as slow as they are, and also runs forwards in c
 that the complex step can differentiate it. The functions are those of `rnnfast.functional`.
 """
 
+from ..wrappers import Wrappers
 from . import cells as cells
 from .cell import CELLS
 from .functional import run, run_vjp
-from .wrappers import gru, gru_vjp, lstm, lstm_vjp, rnn, rnn_vjp
 
 __all__ = [
     "CELLS",
@@ -20,3 +20,8 @@ __all__ = [
     "run",
     "run_vjp",
 ]
+
+_wrappers = Wrappers(run, run_vjp, CELLS)
+rnn, rnn_vjp = _wrappers.rnn, _wrappers.rnn_vjp
+lstm, lstm_vjp = _wrappers.lstm, _wrappers.lstm_vjp
+gru, gru_vjp = _wrappers.gru, _wrappers.gru_vjp

@@ -3,12 +3,9 @@
 All but relu are analytic; where a choice is needed, the real part decides.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from .._check import Array
 
 
 def sigmoid(s: Array) -> Array:

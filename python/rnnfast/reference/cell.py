@@ -6,11 +6,10 @@ A cell knows nothing of time, lengths, direction or weight matrices: those are t
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
+from .._check import Array
 
-Array = NDArray[Any]
 Arrays = tuple[Array, ...]
 
 

@@ -1,26 +1,16 @@
 """What a layer accepts: each error names the argument, what came and what was expected."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .cell import CELLS, Array, Arrays, Cell
+from .._check import Array
+from ..wrappers import State
+from .cell import CELLS, Arrays, Cell
 from .scan import Weights
 
-State = Array | tuple[Array | None, Array | None] | None
-
 _DTYPES = ("float32", "float64", "complex64", "complex128")
-_RESERVED = (
-    "activations",
-    "activation_alpha",
-    "activation_beta",
-    "clip",
-    "input_forget",
-    "W_ra",
-    "resets",
-)
 
 
 class Problem(NamedTuple):
@@ -52,14 +42,6 @@ def find_cell(name: str) -> Cell:
     if name not in CELLS:
         raise ValueError(f"cell is {name!r}, expected one of {', '.join(CELLS)}")
     return CELLS[name]
-
-
-def refuse(options: Iterable[str]) -> None:
-    """Refuse options that do not exist: some names are kept for later, others are mistakes."""
-    for name in options:
-        if name in _RESERVED:
-            raise ValueError(f"{name} is reserved for a later version, expected it to be absent")
-        raise TypeError(f"unexpected keyword argument {name!r}")
 
 
 def check_layer(cell: Cell, x: Array, weights: Weights) -> Problem:

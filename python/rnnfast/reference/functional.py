@@ -1,24 +1,15 @@
 """One layer in one direction, with the signatures of `rnnfast.functional`."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from .cell import Array, Arrays
-from .checks import (
-    Problem,
-    State,
-    check_layer,
-    find_cell,
-    lengths_or_full,
-    refuse,
-    state_or_zeros,
-)
+from .._check import Array, Lengths
+from ..wrappers import Pullback, State, refuse
+from .cell import Arrays
+from .checks import Problem, check_layer, find_cell, lengths_or_full, state_or_zeros
 from .scan import Step, Weights, backward, forward
-
-Pullback = Callable[..., dict[str, Array]]
 
 
 def run(
@@ -31,7 +22,7 @@ def run(
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    lengths: ArrayLike | None = None,
+    lengths: Lengths | None = None,
     reverse: bool = False,
     out: Array | None = None,
     **reserved: Any,
@@ -75,7 +66,7 @@ def run_vjp(
     b_aa: Array | None = None,
     *,
     peephole: Array | None = None,
-    lengths: ArrayLike | None = None,
+    lengths: Lengths | None = None,
     reverse: bool = False,
     out: Array | None = None,
     checkpoint: bool = False,
@@ -101,7 +92,7 @@ def _run(
     x: Array,
     state: State,
     weights: Weights,
-    lengths: ArrayLike | None,
+    lengths: Lengths | None,
     reverse: bool,
     out: Array | None,
     reserved: Collection[str],

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cell import Array, Arrays, Cell
+from .._check import Array
+from .cell import Arrays, Cell
 
 
 class Weights(NamedTuple):

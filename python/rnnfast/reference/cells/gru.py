@@ -8,8 +8,9 @@ Source: K. Cho et al., Learning phrase representations using RNN encoder-decoder
 machine translation, EMNLP 2014 (reset before; after is the form that needs one product a step).
 """
 
+from ..._check import Array
 from ..activations import sigmoid, tanh
-from ..cell import Array, Arrays, Cell, Deltas, Made, Stage, register
+from ..cell import Arrays, Cell, Deltas, Made, Stage, register
 
 
 def _after(x: Array, r: Array, prev: Arrays, saved: Arrays, p: Array | None) -> Made:

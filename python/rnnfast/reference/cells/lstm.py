@@ -12,8 +12,9 @@ recurrent networks, JMLR 3 (2002).
 
 import numpy as np
 
+from ..._check import Array
 from ..activations import sigmoid, tanh
-from ..cell import Array, Arrays, Cell, Deltas, Made, Stage, register
+from ..cell import Arrays, Cell, Deltas, Made, Stage, register
 
 
 def _forward(x: Array, r: Array, prev: Arrays, saved: Arrays, p: Array | None) -> Made:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..._check import Array
 from ..activations import identity, relu, sigmoid, tanh
-from ..cell import Array, Arrays, Cell, Deltas, Made, Stage, register
+from ..cell import Arrays, Cell, Deltas, Made, Stage, register
 
 
 def _register(
