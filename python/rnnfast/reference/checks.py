@@ -1,11 +1,12 @@
 """What a layer accepts: each error names the argument, what came and what was expected."""
 
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from .._check import Array
+from .. import _check
+from .._check import Array, Lengths
 from ..wrappers import State
 from .cell import CELLS, Arrays, Cell
 from .scan import Weights
@@ -55,7 +56,7 @@ def check_layer(cell: Cell, x: Array, weights: Weights) -> Problem:
     H = rows // cell.gates
     if rows == 0 or rows % cell.gates or weights.W_ax.shape != (rows, I):
         raise ValueError(
-            f"W_ax has shape {weights.W_ax.shape}, expected ({cell.gates}*H, I) with H >= 1 "
+            f"W_ax has shape {weights.W_ax.shape}, expected ({cell.gates}*H, I) with H > 0 "
             f"and I = {I} for {cell.name}"
         )
     problem = Problem(cell, T, B, I, H, x.dtype)
@@ -64,7 +65,7 @@ def check_layer(cell: Cell, x: Array, weights: Weights) -> Problem:
         if getattr(weights, name) is not None:
             problem.check(name, getattr(weights, name), "G*H")
     if weights.peephole is not None and cell.params == 0:
-        raise ValueError(f"peephole must be None for {cell.name}, which has none")
+        raise ValueError(f"peephole was given, but {cell.name} has none")
     if cell.params:
         problem.check("peephole", weights.peephole, "P", "H")
     return problem
@@ -74,6 +75,10 @@ def state_or_zeros(problem: Problem, argument: str, value: State) -> Arrays:
     """The arrays of a "state" or a "dstate"; None, whole or half, becomes zeros."""
     names = ("a0", "c0") if argument == "state" else ("da_T", "dc_T")
     if problem.cell.states == 1:
+        if isinstance(value, tuple):
+            raise TypeError(
+                f"{argument} is a tuple, expected one array or None for {problem.cell.name}"
+            )
         halves = [value]
     elif value is None:
         halves = [None, None]
@@ -98,20 +103,20 @@ def state_or_zeros(problem: Problem, argument: str, value: State) -> Arrays:
     return tuple(arrays)
 
 
-def lengths_or_full(problem: Problem, lengths: ArrayLike | None) -> Array:
+def lengths_or_full(problem: Problem, lengths: Lengths | None) -> Array:
     """The length of each sequence; None means that all have T steps."""
-    T, B = problem.T, problem.B
     if lengths is None:
-        return np.full(B, T)
-    values = np.asarray(lengths)
-    if values.size and values.dtype.kind not in "iu":
-        raise TypeError(f"lengths has dtype {values.dtype}, expected integers")
-    if values.shape != (B,):
-        raise ValueError(f"lengths has shape {values.shape}, expected (B,) = ({B},)")
-    for length in values:
-        if not 0 <= length <= T:
-            raise ValueError(f"lengths contains {length}, expected 0 to T = {T}")
-    return values.astype(np.intp)
+        return np.full(problem.B, problem.T)
+    return _check.lengths(lengths, problem.T, problem.B)
+
+
+def check_skip(skip: Collection[str], names: Sequence[str]) -> None:
+    """Check that `skip` holds names of gradients."""
+    if isinstance(skip, str):
+        raise TypeError("skip is a str, expected a tuple of names")
+    for name in skip:
+        if name not in names:
+            raise ValueError(f"skip has {name!r}, expected names among {', '.join(names)}")
 
 
 def check_kind(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check
 from .._check import Array, Lengths
 from ..wrappers import Pullback, State, refuse
 from .cell import Arrays
-from .checks import Problem, check_layer, find_cell, lengths_or_full, state_or_zeros
+from .checks import Problem, check_layer, check_skip, find_cell, lengths_or_full, state_or_zeros
 from .scan import Step, Weights, backward, forward
 
 
@@ -81,6 +82,7 @@ def run_vjp(
     too many is a RuntimeError. `checkpoint` changes nothing here: it is about memory.
     """
     weights = Weights(W_ax, W_aa, b_a, b_aa, peephole)
+    _check.boolean("checkpoint", checkpoint)
     if np.iscomplexobj(x):
         raise TypeError(f"x has dtype {x.dtype}, expected float32 or float64 for gradients")
     a, states, problem, tape = _run(cell, x, state, weights, lengths, reverse, out, reserved)
@@ -99,6 +101,7 @@ def _run(
 ) -> tuple[Array, Arrays, Problem, list[Step]]:
     """Check everything, then run forwards."""
     refuse(reserved)
+    reverse = _check.boolean("reverse", reverse)
     problem = check_layer(find_cell(cell), x, weights)
     initial = state_or_zeros(problem, "state", state)
     ends = lengths_or_full(problem, lengths)
@@ -136,6 +139,8 @@ class _Pullback:
         if da is not None:
             problem.check("da", da, "T", "B", "H")
         dstates = state_or_zeros(problem, "dstate", dstate)
+        check_skip(skip, ("x", "a0", "c0", *Weights._fields))
+        retain = _check.boolean("retain", retain)
         with np.errstate(all="ignore"):
             g = backward(problem.cell, self._x, weights, self._tape, da, dstates)
         given = {"x": self._x, **weights._asdict()}
@@ -145,13 +150,9 @@ class _Pullback:
             if array is not None
         }
         grads |= zip(("a0", "c0"), g.state, strict=False)
-        for name in skip:
-            if name not in ("x", "a0", "c0", *Weights._fields):
-                raise ValueError(f"skip contains {name!r}, which is no gradient's name")
-            grads.pop(name, None)
         if not retain:
             self._tape = None
-        return grads
+        return {name: grad for name, grad in grads.items() if name not in skip}
 
 
 def _as_state(states: Arrays) -> Array | Arrays:
