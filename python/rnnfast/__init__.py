@@ -6,7 +6,7 @@ functions of arrays, and `reference` the same functions in pure NumPy.
 
 from typing import TYPE_CHECKING, Any
 
-from . import functional, gates, init, losses, optim
+from . import functional, gates, init, losses, optim, schedules
 from .config import num_threads, set_num_threads, show_config, threads
 from .layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Sequential
 from .params import Params
@@ -37,6 +37,7 @@ __all__ = [
     "optim",
     "pad",
     "reference",
+    "schedules",
     "set_num_threads",
     "show_config",
     "threads",

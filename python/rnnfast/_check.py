@@ -157,6 +157,15 @@ def float_array(name: str, value: Any) -> Array:
     return value
 
 
+def in_place(name: str, value: Array) -> None:
+    """Require that the elements of `value` lie in memory one after the other."""
+    if not (value.flags.c_contiguous and value.flags.aligned):
+        raise ValueError(
+            f"{name} is a view that is not C-contiguous or not aligned (shape {value.shape},"
+            f" strides {value.strides}), expected an array whose elements can be written in place"
+        )
+
+
 def writeable(name: str, value: Array) -> None:
     """Require that `value` can be written, which parameters of a frozen layer can not."""
     if not value.flags.writeable:
@@ -173,12 +182,12 @@ def same_keys(name: str, values: Mapping[str, Any], expected: Mapping[str, Any])
     unexpected = [key for key in values if key not in expected]
     if missing or unexpected:
         raise ValueError(
-            f"{name} has the keys {_some(values)}, expected {_some(expected)}:"
-            f" missing {_some(missing)}, unexpected {_some(unexpected)}"
+            f"{name} has the keys {some(values)}, expected {some(expected)}:"
+            f" missing {some(missing)}, unexpected {some(unexpected)}"
         )
 
 
-def _some(keys: Iterable[str]) -> str:
+def some(keys: Iterable[str]) -> str:
     """Return the first keys, and how many there are if these are not all."""
     keys = list(keys)
     return f"{keys}" if len(keys) <= 8 else f"[{str(keys[:8])[1:-1]}, ... {len(keys)} in all]"
