@@ -45,7 +45,7 @@ def fuzz(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Every row beside each peer that is installed."""
     session.install(".[bench]")
-    session.run("python", "-m", "bench.compare", *session.posargs)
+    session.run("python", "-m", "rnnfast", "bench", "--all", *session.posargs)
 
 
 @nox.session

@@ -21,14 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     forecast.add_argument(
         "--plot", default="sunspots.png", metavar="PATH", help="plot (default: %(default)s)"
     )
-    compare = commands.add_parser("bench", help="compare with the frameworks that are installed")
-    bench.add_options(compare)
+    bench.add_options(
+        commands.add_parser("bench", help="compare with the frameworks that are installed")
+    )
     commands.add_parser("info", help="show versions, instruction set and threads")
     options = parser.parse_args(arguments)
     if options.command == "demo":
         demo.main(options.seed, options.steps, options.plot)
     elif options.command == "bench":
-        raise SystemExit(bench.run(options, bench.short(), parser.prog))
+        raise SystemExit(bench.run(options))
     else:
         show_config()
 

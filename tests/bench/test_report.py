@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rnnfast import _rnnfast
 from rnnfast.bench import cli
-from rnnfast.bench.cases import CASES, FORWARD, TRAINING, Case
+from rnnfast.bench.cases import CASES, FORWARD, TRAINING, Case, short
 from rnnfast.bench.floor import Level, Machine, floor, probe
 from rnnfast.bench.report import Setting, markdown, to_json
 from rnnfast.bench.rows import FAILED, Row, geomean, measure_all
@@ -184,18 +184,25 @@ def test_runs_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.timings["rnnfast"].median == pytest.approx(2e-5)
 
 
-def command(arguments: list[str]) -> int:
+def command(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     cli.add_options(parser)
-    return cli.run(parser.parse_args(arguments), CASES, "command")
+    return cli.run(parser.parse_args(arguments))
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--rows", "grid-lstm-100-1-32-32-*", "--programs", "rnnfast", "frozen"]
-    assert command([*arguments, "--budget", "0.02", "--out", str(tmp_path), "--threads", "2"]) == 0
+    assert command(*arguments, "--budget", "0.02", "--out", str(tmp_path), "--threads", "2") == 0
     printed = capsys.readouterr().out
     assert "| lstm | 100 |" in printed
     assert (tmp_path / "compare.md").read_text(encoding="utf-8") == printed
     rows = json.loads((tmp_path / "compare.json").read_text())["rows"]
     assert [r["mode"] for r in rows] == [FORWARD, TRAINING]
-    assert command(["--cells", "none"]) == 2
+    assert command("--cells", "none") == 2
+
+
+def test_all_rows_or_a_few(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--list") == 0
+    assert capsys.readouterr().out.split() == [case.id for case in short()]
+    assert command("--all", "--list", "--kinds", "ragged") == 0
+    assert capsys.readouterr().out.split() == [c.id for c in CASES if c.kind == "ragged"]

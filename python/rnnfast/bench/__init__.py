@@ -1,7 +1,8 @@
 """Benchmarks: the cases, the programs they are run on, and the comparison.
 
 ``python -m rnnfast bench`` compares on a few rows with whatever is installed of PyTorch, ONNX
-Runtime and JAX. Nothing of them is imported before it is used.
+Runtime and JAX, and ``--all`` on every row; ``bench accuracy``, ``memory`` and ``conditions``
+measure something else. Nothing of the others is imported before it is used.
 """
 
 from .cases import CASES, Case, Data, select, short

@@ -1,4 +1,4 @@
-"""rnnfast: the functions of one layer, the layers, and a frozen layer."""
+"""rnnfast: layers as its users call them, and a frozen layer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 import rnnfast
-from rnnfast import functional
 from rnnfast.layers import Recurrent
 
 from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, TRAINING, Case, Data
-from . import Program, Unavailable, named, named_grads, weights
+from . import Program, Unavailable, named
 
 
 def build(case: Case, data: Data, threads: int, *, checkpoint: bool = False) -> Program:
@@ -21,9 +20,7 @@ def build(case: Case, data: Data, threads: int, *, checkpoint: bool = False) -> 
         return _stream(case, data)
     if case.kind == "model":
         return _model(case, data, checkpoint)
-    if case.layers * case.directions > 1:
-        return _layer(case, data, checkpoint)
-    return _function(case, data, checkpoint)
+    return _layer(case, data, checkpoint)
 
 
 def build_checkpoint(case: Case, data: Data, threads: int) -> Program:
@@ -41,38 +38,6 @@ def build_frozen(case: Case, data: Data, threads: int) -> Program:
     layer = _recurrent(case, data)
     layer.freeze()
     return _inference(layer, data)
-
-
-def _function(case: Case, data: Data, checkpoint: bool) -> Program:
-    """One layer as a function."""
-    state = tuple(part[0] for part in data.state)
-    arguments: dict[str, Any] = {
-        "state": state if len(state) > 1 else state[0],
-        "lengths": data.lengths,
-        **weights(data.params, "_l0"),
-    }
-
-    def stacked(state: Any) -> tuple[Any, ...]:
-        return tuple(part[None] for part in (state if isinstance(state, tuple) else (state,)))
-
-    if case.mode == FORWARD:
-        return Program(
-            lambda: functional.run(case.cell, data.x, **arguments),
-            lambda result: named(result[0], stacked(result[1])),
-        )
-
-    def training() -> Any:
-        a, state, pullback = functional.run_vjp(
-            case.cell, data.x, **arguments, checkpoint=checkpoint
-        )
-        return a, state, pullback(data.dy)
-
-    def results(result: Any) -> Any:
-        a, state, grads = result
-        dstate = stacked(tuple(grads[name] for name in ("a0", "c0") if name in grads))
-        return named(a, stacked(state), grads["x"], dstate, named_grads(grads, "_l0"))
-
-    return Program(training, results)
 
 
 def _recurrent(case: Case, data: Data) -> Recurrent[Any]:

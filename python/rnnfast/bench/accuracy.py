@@ -1,4 +1,4 @@
-"""The error of rnnfast and of PyTorch against the float64 reference: ``python -m bench.accuracy``.
+"""The error of rnnfast and of PyTorch against the float64 reference.
 
 One row a problem, trained: the relative root mean square error of the output, and of the gradients
 (of each array relative to its own size, then all together), and the ratios of the two programs.
@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from statistics import geometric_mean
 
-from rnnfast.bench.agree import rms_errors
-from rnnfast.bench.cases import CASES, KINDS, TRAINING, Case, select
-from rnnfast.bench.peers import REFERENCE, Unavailable, build
-from rnnfast.bench.report import align
+from .agree import rms_errors
+from .cases import CASES, KINDS, TRAINING, Case, select
+from .comparison import positive
+from .peers import REFERENCE, Unavailable, build
+from .report import align
 
 
 def errors(case: Case, programs: Sequence[str], threads: int) -> Iterator[tuple[float, float]]:
@@ -27,15 +28,17 @@ def errors(case: Case, programs: Sequence[str], threads: int) -> Iterator[tuple[
         yield rms_errors(program.results(program.call()), want)
 
 
-def main() -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that `run` reads."""
+    add = parser.add_argument
+    add("--rows", nargs="+", default=[], metavar="PATTERN", help="names of rows")
+    kinds = [kind for kind in KINDS if kind != "model"]
+    add("--kinds", nargs="+", default=["grid", "ragged"], choices=kinds, help="kinds of rows")
+    add("--threads", type=positive, default=2, help="of every program (%(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
-    parser.add_argument("--rows", nargs="+", default=[], metavar="PATTERN", help="names of rows")
-    parser.add_argument(
-        "--kinds", nargs="+", default=["grid", "ragged"], choices=[k for k in KINDS if k != "model"]
-    )
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    options = parser.parse_args()
     table = [["row", "y", "torch", "ratio", "gradients", "torch", "ratio"]]
     ratios: list[tuple[float, float]] = []
     for case in select(CASES, rows=options.rows, kinds=options.kinds, modes=[TRAINING]):
@@ -58,7 +61,3 @@ def main() -> int:
             table.append([name, "", "", y, "", "", gradients])
     print(align(table, text_columns=1))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

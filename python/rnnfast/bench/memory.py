@@ -1,4 +1,4 @@
-"""The peak memory of one training step, in a fresh process each: ``python -m bench.memory``.
+"""The peak memory of one training step, in a fresh process each.
 
 Forward, BPTT and every gradient, for rnnfast, rnnfast with ``checkpoint=True`` and PyTorch. "step"
 is what the step adds to the resident memory at its peak, above inputs, weights and libraries;
@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rnnfast.bench.cases import CASES, TRAINING, Case, Sizes, select
-from rnnfast.bench.peers import build
-from rnnfast.bench.report import align
+from .cases import CASES, TRAINING, Case, Sizes, select
+from .comparison import positive
+from .peers import build
+from .report import align
 
 PROGRAMS = ("rnnfast", "checkpoint", "torch")
 SIZES: tuple[Sizes, ...] = (
@@ -59,8 +60,8 @@ def measure(case: Case, program: str, threads: int) -> tuple[int, int]:
 
 def measure_apart(case: Case, program: str, threads: int) -> tuple[int, int] | None:
     """Measure in a process of its own; None if that fails, and its error is shown."""
-    command = [sys.executable, "-m", "bench.memory", "--threads", str(threads)]
-    command += ["--measure", program, "--rows", case.id]
+    command = [sys.executable, "-m", "rnnfast", "bench", "memory"]
+    command += ["--threads", str(threads), "--measure-here", program, "--rows", case.id]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return None
@@ -86,20 +87,19 @@ def table(rows: Sequence[Case], threads: int) -> str:
     return align(lines, text_columns=1)
 
 
-def main() -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that `run` reads."""
+    add = parser.add_argument
+    add("--rows", nargs="+", default=[], metavar="PATTERN", help="names of rows")
+    add("--threads", type=positive, default=2, help="of every program (%(default)s)")
+    add("--measure-here", choices=PROGRAMS, help="measure the first row in this process, as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
     """Print the table, or measure one row of it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
-    parser.add_argument("--rows", nargs="+", default=[], metavar="PATTERN", help="names of rows")
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--measure", choices=PROGRAMS, help="measure one row in this process")
-    options = parser.parse_args()
     rows = select(cases(), rows=options.rows)
-    if options.measure:
-        print(json.dumps(measure(rows[0], options.measure, options.threads)))
+    if options.measure_here:
+        print(json.dumps(measure(rows[0], options.measure_here, options.threads)))
         return 0
     print("MiB\n\n" + table(rows, options.threads))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
