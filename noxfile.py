@@ -1,7 +1,8 @@
-"""Development tasks: ``nox -s tests lint bench docs sanitize symbols guard ulp fuzz``."""
+"""Development tasks: ``nox --list`` names them, ``nox -s lint tests`` runs two."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nox
@@ -32,6 +33,22 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "--strict", env={"MYPYPATH": "python"})
     session.run("clang-format", "--dry-run", "-Werror", *CPP_FILES)
+
+
+@nox.session
+def stubs(session: nox.Session) -> None:
+    """The stub of the extension against the module, in what a module compiled in C++ can tell."""
+    session.install("-r", ".ci/lint.txt", ".")
+    allowed = "--allowlist=.ci/stubtest_allowed.txt"
+    session.run("python", "-m", "mypy.stubtest", "rnnfast._rnnfast", allowed)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The suite with the oldest NumPy that pyproject.toml allows."""
+    (numpy,) = re.findall(r'"numpy>=([\d.]+)"', Path("pyproject.toml").read_text())
+    session.install(".[test]", f"numpy=={numpy}.*")
+    session.run("pytest", *session.posargs)
 
 
 @nox.session

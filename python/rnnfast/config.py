@@ -28,7 +28,7 @@ def num_threads() -> int:
     """Return the number of threads that a call may use.
 
     At first it is RNNFAST_NUM_THREADS, OMP_NUM_THREADS, or the cores that this process may use,
-    in this order.
+    in this order, and not more than the cores; what is no positive number is passed over.
     """
     return _rnnfast.num_threads()
 

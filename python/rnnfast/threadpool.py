@@ -30,7 +30,13 @@ class Controller(threadpoolctl.LibController):  # type: ignore[misc, name-define
         return num_threads()
 
     def set_num_threads(self, num_threads: int) -> None:
-        """Set it."""
+        """Set the number of threads that a call may use.
+
+        Parameters
+        ----------
+        num_threads : int
+            At least 1.
+        """
         set_num_threads(num_threads)
 
     def get_version(self) -> str:

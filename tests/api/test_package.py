@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import re
 import subprocess
@@ -68,32 +67,6 @@ def test_all_names_exist() -> None:
             assert len(public(module)) == len(set(module.__all__))
     assert re.fullmatch(r"\d+\.\d+\.\d+", rnnfast.__version__)
     assert files("rnnfast").joinpath("py.typed").is_file()
-
-
-def test_every_public_name_is_documented() -> None:
-    """And every parameter of a constructor or function is."""
-    missing = []
-    for name in ("rnnfast", *(f"rnnfast.{name}" for name in MODULES)):
-        module = importlib.import_module(name)
-        for key, value in public(module).items() if hasattr(module, "__all__") else ():
-            if not callable(value) or not value.__module__.startswith("rnnfast"):
-                continue
-            doc = inspect.getdoc(value) or ""
-            missing += [f"{name}.{key}"] * (not doc)
-            words = set(re.findall(r"\w+", doc))
-            parameters = inspect.signature(value).parameters.values()
-            named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-            missing += [f"{name}.{key}({p})" for p in named if p not in words]
-            if inspect.isclass(value):
-                missing += [
-                    f"{name}.{key}.{method}"
-                    for method, function in inspect.getmembers(value)
-                    if not method.startswith("_") and callable(function)
-                    and not inspect.getdoc(function)
-                ]  # fmt: skip
-    hidden = {"rnnfast.layers.Pullback(layer)", "rnnfast.layers.Pullback(backward)"}
-    hidden |= {"rnnfast.layers.Pullback(y)", "rnnfast.layers.Pullback(state)"}  # made by vjp only
-    assert set(missing) <= hidden
 
 
 def test_threads() -> None:

@@ -32,25 +32,20 @@ def run(
 
     Parameters
     ----------
-    cell : a name in `rnnfast.reference.CELLS`
-    x : (T, B, I), float32, float64, complex64 or complex128; all arrays have x's dtype
-    state : a0 (B, H) or, for cells with two states, (a0, c0); None, whole or half, is zero
-    W_ax, W_aa : (G*H, I) and (G*H, H)
-    b_a, b_aa : (G*H,) each, or None for zero
-    peephole : (P, H) for the cells that have per-unit parameters, else None
-    lengths : integers (B,), 0 to T: a past a length is 0, and a reverse sequence starts there
-    reverse : run from each sequence's end to its start; a stays aligned with x
-    out : (T, B, H), where to write a
+    cell, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out, **reserved
+        As in `rnnfast.functional.run`.
+    x : ndarray, (T, B, I)
+        The input: float32, float64, complex64 or complex128; all arrays have its dtype.
 
     Returns
     -------
-    a : (T, B, H)
-    state : a_T or (a_T, c_T), each (B, H): the state after each sequence's last step
+    a, state
+        As from `rnnfast.functional.run`.
 
     Raises
     ------
     TypeError, ValueError
-        naming the argument, what came and what was expected
+        Naming the argument, what came and what was expected.
     """
     weights = Weights(W_ax, W_aa, b_a, b_aa, peephole)
     a, states, _, _ = _run(cell, x, state, weights, lengths, reverse, out, reserved)
@@ -75,11 +70,20 @@ def run_vjp(
 ) -> tuple[Array, Any, Pullback]:
     """Run the cell as `run` does, and give the function that takes gradients back.
 
-    pullback(da=None, dstate=None, *, retain=False, skip=()) takes the gradients of a and of the
-    final state (None is zero) to those of the arguments: a dict with the keys x, a0, c0, W_ax,
-    W_aa, b_a, b_aa and peephole, without those that were None (a0 and c0 are always there, as the
-    cell has them) and those in skip. It may be called once, or again after retain=True; a call
-    too many is a RuntimeError. `checkpoint` changes nothing here: it is about memory.
+    Parameters
+    ----------
+    cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out, checkpoint, **reserved
+        As in `rnnfast.functional.run_vjp`; `checkpoint` changes nothing here: it is about memory.
+
+    Returns
+    -------
+    a, state, pullback
+        As from `rnnfast.functional.run_vjp`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what was expected; complex arrays have no gradients.
     """
     weights = Weights(W_ax, W_aa, b_a, b_aa, peephole)
     _check.boolean("checkpoint", checkpoint)
