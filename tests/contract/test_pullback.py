@@ -105,11 +105,6 @@ def test_skip_leaves_out_and_changes_nothing_else(F: ModuleType, cell: str) -> N
         assert_close(problem.vjp(F, skip=skip), rest | {"a": whole["a"]}, BOUND)
 
 
-def test_skip_of_an_unknown_name(F: ModuleType) -> None:
-    with pytest.raises(ValueError, match="skip"):
-        problem_of("lstm").vjp(F, skip=("W_xa",))
-
-
 @every_cell
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_retain_allows_another_call(F: ModuleType, cell: str, checkpoint: bool) -> None:
@@ -134,7 +129,7 @@ def test_without_retain_a_second_call_is_refused(
     problem = problem_of(cell)
     _, _, pullback = F.run_vjp(*problem.layer, **problem.options, checkpoint=checkpoint)
     pullback(problem.da, problem.dstate)
-    with pytest.raises(RuntimeError, match="retain"):
+    with pytest.raises(RuntimeError, match=r"pullback was called before without retain=True"):
         pullback(problem.da, problem.dstate)
 
 
@@ -143,7 +138,7 @@ def test_a_refused_call_consumes_nothing(F: ModuleType, cell: str) -> None:
     problem = problem_of(cell)
     _, _, pullback = F.run_vjp(*problem.layer, **problem.options)
     assert problem.da is not None
-    with pytest.raises(ValueError, match="da"):
+    with pytest.raises(ValueError, match=r"^da has shape "):
         pullback(problem.da[:-1], problem.dstate)
     grads = pullback(problem.da, problem.dstate)
     want = problem.vjp(F)

@@ -126,10 +126,10 @@ def test_stream_refuses(cell: str) -> None:
         (np.zeros((3, 4), "float32"), TypeError),
         ([[0.0] * 4] * 3, TypeError),
     ):
-        with pytest.raises(kind, match="x"):
+        with pytest.raises(kind, match=r"^x_t (has|is) "):
             stream.step(wrong)
-    for rows in ([3], [-4], [0.5], [True]):
-        with pytest.raises((TypeError, ValueError, IndexError), match="rows"):
+    for rows, kind in (([3], ValueError), ([-4], ValueError), ([0.5], TypeError)):
+        with pytest.raises(kind, match=r"^rows has "):
             stream.reset(rows)
     for half, given in zip(halves(stream.state), halves(problem.state), strict=True):
         assert (half == given).all()
@@ -139,5 +139,5 @@ def test_stream_refuses(cell: str) -> None:
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_no_complex_numbers(cell: str, dtype: str) -> None:
     problem = make(cell, 2, 2, 3, 4).astype(dtype)
-    with pytest.raises(TypeError, match="x has dtype complex"):
+    with pytest.raises(TypeError, match=r"^x has dtype complex"):
         problem.run(functional)
