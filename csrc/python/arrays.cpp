@@ -1,5 +1,7 @@
 #include "arrays.hpp"
 
+#include "kinds.hpp"
+
 namespace rnnfast {
 namespace {
 
@@ -18,7 +20,7 @@ std::vector<idx> shape_of(py::handle object) {
   return {a->dimensions, a->dimensions + a->nd};
 }
 
-const char* text(Precision p) { return p == Precision::f32 ? "float32" : "float64"; }
+const char* dtype_name(Precision p) { return p == Precision::f32 ? "float32" : "float64"; }
 
 void need_array(py::handle object, const char* name) {
   if (!is_array(object))
@@ -33,6 +35,13 @@ bool native(py::handle array) {
 bool has_dtype(py::handle array, Precision p) {
   const int type = array_descriptor_proxy(array_proxy(array.ptr())->descr)->type_num;
   return type == (p == Precision::f32 ? numpy_float32 : numpy_float64) && native(array);
+}
+
+// What to do about an array of the other precision.
+std::string conversion(py::handle array, Precision wanted) {
+  const Precision other = wanted == Precision::f32 ? Precision::f64 : Precision::f32;
+  if (!has_dtype(array, other)) return "";
+  return std::string(": convert it with .astype('") + dtype_name(wanted) + "')";
 }
 
 bool aligned(py::handle array) {
@@ -70,13 +79,13 @@ std::pair<const char*, const char*> extent(py::handle array) {
   return {low, high + py::reinterpret_borrow<py::array>(array).itemsize()};
 }
 
+}  // namespace
+
 bool apart(py::handle a, py::handle b) {
   const auto [a_low, a_high] = extent(a);
   const auto [b_low, b_high] = extent(b);
-  return a_high <= b_low || b_high <= a_low;
+  return a_high <= b_low || b_high <= a_low || a_low == a_high || b_low == b_high;
 }
-
-}  // namespace
 
 void fail_type(const std::string& message) { throw py::type_error(message); }
 void fail_value(const std::string& message) { throw py::value_error(message); }
@@ -113,7 +122,8 @@ void Arguments::check(py::handle object, const char* name, Shape shape) const {
   need_array(object, name);
   if (!has_dtype(object, precision_))
     fail_type(std::string(name) + " has dtype " + dtype_text(object) + ", expected " +
-              text(precision_) + (leader_ == name ? "" : " as " + leader_ + " has"));
+              dtype_name(precision_) + (leader_ == name ? "" : " as " + leader_ + " has") +
+              conversion(object, precision_));
   const auto* a = array_proxy(object.ptr());
   bool right = a->nd == static_cast<int>(shape.size());
   for (std::size_t i = 0; right && i < shape.size(); ++i)
@@ -209,14 +219,12 @@ std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
                  ", expected (B,) = " + shape_text({B}));
   }
   std::vector<idx> lengths;
+  auto at = [&] { return "lengths[" + std::to_string(lengths.size()) + "]"; };
   for (py::handle item : object) {
-    const std::string at = "lengths[" + std::to_string(lengths.size()) + "]";
-    const bool boolean = PyBool_Check(item.ptr()) || describe(item) == "bool";
-    if (boolean || is_array(item) || !PyIndex_Check(item.ptr()))
-      fail_type(at + " is a " + describe(item) + ", expected an integer");
-    const idx n = PyNumber_AsSsize_t(item.ptr(), nullptr);  // clipped, not an OverflowError
+    if (!is_array(object) && !is_integer(item)) integer(item, at().c_str());  // says what it is
+    const idx n = clipped(item);
     if (n < 0 || n > T)
-      fail_value(at + " is " + std::string(py::str(item)) +
+      fail_value(at() + " is " + std::string(py::str(item)) +
                  ", expected 0 <= length <= T = " + std::to_string(T));
     lengths.push_back(n);
   }

@@ -42,6 +42,8 @@ Precision precision(py::handle object, const char* name);
 // Whether an object is a native, aligned, C-contiguous array that needs no copy: with the checks of
 // Arguments for what is not, this is all that a call in a hurry looks at.
 bool is_plain(py::handle object, Precision precision, int axes);
+// Whether two arrays share no memory.
+bool apart(py::handle a, py::handle b);
 // An array's data and the length of an axis.
 void* plain_data(py::handle array);
 idx plain_size(py::handle array, int axis);

@@ -1,5 +1,7 @@
 #include "call.hpp"
 
+#include "kinds.hpp"
+
 namespace rnnfast {
 namespace {
 
@@ -129,6 +131,23 @@ py::object join_state(const States& parts, int states) {
   return py::make_tuple(parts[0], parts[1]);
 }
 
+LayerArguments::LayerArguments(py::handle cell, py::handle x, py::handle state, py::handle W_ax,
+                               py::handle W_aa, py::handle b_a, py::handle b_aa,
+                               py::handle peephole, py::handle lengths, py::handle reverse,
+                               py::handle out, py::handle sequence)
+    : cell(text(cell, "cell")),
+      x(x),
+      state(state),
+      W_ax(W_ax),
+      W_aa(W_aa),
+      b_a(b_a),
+      b_aa(b_aa),
+      peephole(peephole),
+      lengths(lengths),
+      reverse(truth(reverse, "reverse")),
+      out(out),
+      sequence(truth(sequence, "return_sequence")) {}
+
 template <class R>
 Call<R>::Call(const LayerArguments& a, bool checkpoint)
     : cell(isa().of<R>().cells + find_cell(a.cell)),
@@ -181,8 +200,14 @@ void Call<R>::want_results(const LayerArguments& a) {
 
 template <class R>
 std::pair<py::object, py::object> Call<R>::results() {
+  py::object a = a_ ? a_->finish() : py::none();
+  py::object state = join_state(state_T_, cell->states);
+  // they are the caller's now: a backward pass neither keeps nor writes them
   p.a = nullptr;
-  return {a_ ? a_->finish() : py::none(), join_state(state_T_, cell->states)};
+  a_.reset();
+  for (R*& part : p.state_T) part = nullptr;
+  state_T_ = {};
+  return {a, state};
 }
 
 template struct Call<float>;

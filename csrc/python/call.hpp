@@ -33,7 +33,8 @@ class Runner {
     if (operations_ < release_operations) {
       f(control);
     } else {
-      // Only memory that this call owns or holds references to is touched without the GIL.
+      // What is touched without the GIL is memory that this call owns, alone or with others that
+      // only read it, and arrays that it holds references to.
       py::gil_scoped_release release;
       f(control);
     }
@@ -62,6 +63,11 @@ struct LayerArguments {
   bool reverse;
   py::handle out;
   bool sequence;
+
+  // In the order in which Python gives them.
+  LayerArguments(py::handle cell, py::handle x, py::handle state, py::handle W_ax, py::handle W_aa,
+                 py::handle b_a, py::handle b_aa, py::handle peephole, py::handle lengths,
+                 py::handle reverse, py::handle out, py::handle sequence);
 };
 
 // Index of a cell in the registry; ValueError if there is none of that name.
@@ -104,6 +110,23 @@ struct Call {
   States state_T_;
 };
 
+// What an object of a class of this module holds: null where `__new__` alone made it. A cast would
+// then make memory with nothing in it.
+inline void* value_of(py::handle object) {
+  auto* instance = reinterpret_cast<py::detail::instance*>(object.ptr());
+  return instance->get_value_and_holder().value_ptr();
+}
+
+// The object of a class of this module; TypeError for another, or where `__new__` alone made it.
+template <class T>
+T& object_of(py::handle object, const char* name) {
+  void* found = py::isinstance<T>(object) ? value_of(object) : nullptr;
+  if (found == nullptr)
+    fail_type(std::string(name) + " is a " + describe(object) + ", expected an initialised " +
+              std::string(py::str(py::type::of<T>().attr("__name__"))));
+  return *static_cast<T*>(found);
+}
+
 // f(R()) for the type of a precision.
 template <class F>
 auto with_type(Precision precision, F&& f) {
@@ -111,6 +134,7 @@ auto with_type(Precision precision, F&& f) {
 }
 
 void define_layers(py::module_& m);
+void define_pullback(py::module_& m);
 void define_stream(py::module_& m);
 void define_dense(py::module_& m);
 void define_optimizers(py::module_& m);

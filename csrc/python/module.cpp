@@ -34,6 +34,7 @@ PYBIND11_MODULE(_rnnfast, m, pybind11::mod_gil_not_used()) {
     throw pybind11::import_error(error.what());
   }
   rnnfast::define_layers(m);
+  rnnfast::define_pullback(m);
   rnnfast::define_stream(m);
   rnnfast::define_dense(m);
   rnnfast::define_optimizers(m);

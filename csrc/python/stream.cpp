@@ -1,5 +1,8 @@
 // Stream: a layer with its own packed weights and state, run one step at a time.
+#include <numeric>
+
 #include "call.hpp"
+#include "kinds.hpp"
 
 namespace rnnfast {
 namespace {
@@ -12,6 +15,40 @@ class Stream {
   virtual void set_state(py::handle state) = 0;
   virtual void reset(py::handle rows) = 0;
 };
+
+// The rows of B where a boolean array is true.
+std::vector<idx> rows_of_mask(const py::array_t<bool>& mask, idx B) {
+  if (mask.ndim() != 1 || mask.shape(0) != B)
+    fail_value("rows has shape " + std::string(py::str(mask.attr("shape"))) +
+               ", expected a mask of (B,) = " + shape_text({B}));
+  std::vector<idx> found;
+  for (idx b = 0; b < B; ++b)
+    if (mask.at(b)) found.push_back(b);
+  return found;
+}
+
+// The rows of B that None (all of them), a mask or indices stand for.
+std::vector<idx> chosen_rows(py::handle rows, idx B) {
+  std::vector<idx> found;
+  if (rows.is_none()) {
+    found.resize(static_cast<std::size_t>(B));
+    std::iota(found.begin(), found.end(), idx(0));
+    return found;
+  }
+  if (py::isinstance<py::array_t<bool>>(rows))
+    return rows_of_mask(py::reinterpret_borrow<py::array_t<bool>>(rows), B);
+  if (!is_iterable(rows))
+    fail_type("rows is a " + describe(rows) + ", expected integers or a boolean array");
+  for (py::handle row : rows) {
+    if (!is_integer(row)) fail_type("rows has a " + describe(row) + ", expected integers");
+    const idx b = integer(row, "rows");
+    if (b < 0 || b >= B)
+      fail_value("rows has " + std::string(py::str(row)) +
+                 ", expected 0 <= row < B = " + std::to_string(B));
+    found.push_back(b);
+  }
+  return found;
+}
 
 template <class R>
 class StreamOf : public Stream {
@@ -46,8 +83,8 @@ class StreamOf : public Stream {
       advance(data, a.mutable_data(), p_.H);
       return a;
     }
-    // x_t is read before anything is written: `out` may overlap it
-    if (!fits(out, single, p_.H) || !py::reinterpret_borrow<py::array>(out).writeable())
+    if (!fits(out, single, p_.H) || !py::reinterpret_borrow<py::array>(out).writeable() ||
+        !apart(out, x))
       return careful_step(x, out);
     advance(data, static_cast<R*>(plain_data(out)), p_.H);
     return py::reinterpret_borrow<py::object>(out);
@@ -77,21 +114,7 @@ class StreamOf : public Stream {
 
   // Sets the states of some rows, or of all of them, to zero.
   void reset(py::handle rows) override {
-    std::vector<idx> chosen;
-    if (rows.is_none()) {
-      for (idx b = 0; b < p_.B; ++b) chosen.push_back(b);
-    } else {
-      for (py::handle row : rows) {
-        if (PyBool_Check(row.ptr()) || !PyIndex_Check(row.ptr()))
-          fail_type("rows has a " + describe(row) + ", expected integers");
-        const idx b = PyNumber_AsSsize_t(row.ptr(), nullptr);
-        if (b < 0 || b >= p_.B)
-          fail_value("rows has " + std::string(py::str(row)) +
-                     ", expected 0 <= row < B = " + std::to_string(p_.B));
-        chosen.push_back(b);
-      }
-    }
-    for (idx b : chosen)
+    for (idx b : chosen_rows(rows, p_.B))
       for (int i = 0; i < cell_->states; ++i) std::fill_n(part(now_, i) + b * p_.H, p_.H, R(0));
   }
 
@@ -103,7 +126,7 @@ class StreamOf : public Stream {
            plain_size(array, 1) == size;
   }
 
-  // A step with every check, and with `out`.
+  // A step with every check, and with any `out`.
   py::object careful_step(py::handle x, py::handle out) {
     Arguments arguments(precision_of<R>, "W_ax", "");
     const bool single = p_.B == 1 && py::isinstance<py::array>(x) &&
@@ -149,14 +172,18 @@ class StreamOf : public Stream {
   int now_ = 0;
 };
 
-std::unique_ptr<Stream> make_stream(const std::string& cell, py::handle W_ax, py::handle W_aa,
+std::unique_ptr<Stream> make_stream(py::handle cell, py::handle W_ax, py::handle W_aa,
                                     py::handle b_a, py::handle b_aa, py::handle peephole,
-                                    idx batch) {
-  if (batch < 1) fail_value("batch is " + std::to_string(batch) + ", expected at least 1");
+                                    py::handle batch) {
+  const std::string name = text(cell, "cell");
+  const idx B = integer(batch, "batch");
+  if (B < 1) fail_value("batch is " + std::to_string(B) + ", expected at least 1");
   return with_type(precision(W_ax, "W_ax"), [&](auto zero) -> std::unique_ptr<Stream> {
-    return std::make_unique<StreamOf<decltype(zero)>>(cell, W_ax, W_aa, b_a, b_aa, peephole, batch);
+    return std::make_unique<StreamOf<decltype(zero)>>(name, W_ax, W_aa, b_a, b_aa, peephole, B);
   });
 }
+
+Stream& stream_of(py::handle self) { return object_of<Stream>(self, "self"); }
 
 // step(x_t, out=None) without pybind11's dispatch, which takes longer than a small step.
 PyObject* fast_step(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -183,8 +210,8 @@ PyObject* fast_step(PyObject* self, PyObject* const* args, Py_ssize_t count, PyO
     return nullptr;
   }
   try {
-    auto* instance = reinterpret_cast<py::detail::instance*>(self);
-    auto* stream = static_cast<Stream*>(instance->get_value_and_holder().value_ptr());
+    auto* stream = static_cast<Stream*>(value_of(self));  // Python has looked at its class
+    if (stream == nullptr) stream_of(self);               // says what is wrong
     return stream->step(given[0], given[1]).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
@@ -192,6 +219,8 @@ PyObject* fast_step(PyObject* self, PyObject* const* args, Py_ssize_t count, PyO
     error.set_error();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
 }
@@ -208,9 +237,13 @@ void define_stream(py::module_& m) {
   stream
       .def(py::init(&make_stream), arg("cell"), arg("W_ax"), arg("W_aa"), arg("b_a"), arg("b_aa"),
            arg("peephole"), arg("batch"))
-      .def_property_readonly("state", &Stream::state)
-      .def("set_state", &Stream::set_state, arg("state"))
-      .def("reset", &Stream::reset, arg("rows") = py::none());
+      .def_property_readonly("state", [](py::handle self) { return stream_of(self).state(); })
+      .def(
+          "set_state", [](py::handle self, py::handle state) { stream_of(self).set_state(state); },
+          arg("state"))
+      .def(
+          "reset", [](py::handle self, py::handle rows) { stream_of(self).reset(rows); },
+          arg("rows") = py::none());
   stream.attr("step") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(stream.ptr()), &step_method));
 }

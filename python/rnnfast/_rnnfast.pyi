@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict, final
 
 import numpy as np
@@ -43,7 +43,9 @@ class Stream:
     @property
     def state(self) -> Any: ...
     def set_state(self, state: Any) -> None: ...
-    def reset(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None) -> None: ...
+    def reset(
+        self, rows: Iterable[int] | npt.NDArray[np.integer[Any] | np.bool_] | None = None
+    ) -> None: ...
 
 def cells() -> tuple[_Cell, ...]: ...
 def run(
