@@ -59,8 +59,8 @@ struct Kernels {
   const CellKernels<R>* cells;
   int count;
   std::size_t (*dense_size)(const DenseProblem<R>&);
-  void (*dense_forward)(const DenseProblem<R>&, void* memory);
-  void (*dense_backward)(const DenseProblem<R>&, void* memory);
+  void (*dense_forward)(const DenseProblem<R>&, const Control&, void* memory);
+  void (*dense_backward)(const DenseProblem<R>&, const Control&, void* memory);
   void (*activate)(Activation, const R* z, R* y, std::ptrdiff_t n);
   void (*sgd_step)(const SgdStep&, R* p, const R* g, R* velocity, std::ptrdiff_t n);
   void (*adam_step)(const AdamStep&, R* p, const R* g, R* m, R* v, std::ptrdiff_t n);

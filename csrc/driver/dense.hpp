@@ -93,7 +93,7 @@ std::size_t dense_size(const DenseProblem<R>& p) {
 constexpr int only_gate[] = {0};
 
 template <class R>
-void dense_forward(const DenseProblem<R>& p, void* memory) {
+void dense_forward(const DenseProblem<R>& p, const Control& control, void* memory) {
   Arena arena(memory);
   const DenseMemory<R> m(arena, p);
   for_each_panel(0, m.outputs / lanes<R>, max_vectors, [&](idx block, int blocks) {
@@ -101,6 +101,7 @@ void dense_forward(const DenseProblem<R>& p, void* memory) {
   });
   for (idx o = 0; o < m.outputs; ++o) m.bias[o] = p.b != nullptr && o < p.O ? p.b[o] : R(0);
   for (idx first = 0; first < p.N; first += dense_rows) {
+    if (control.interrupted(control.team)) return;
     const idx rows = p.N - first < dense_rows ? p.N - first : dense_rows;
     for (idx r = 0; r < rows; ++r) m.offset[r] = r * p.I;
     for_each_panel(0, m.outputs / lanes<R>, max_vectors, [&](idx block, int vectors) {
@@ -115,7 +116,7 @@ void dense_forward(const DenseProblem<R>& p, void* memory) {
 }
 
 template <class R>
-void dense_backward(const DenseProblem<R>& p, void* memory) {
+void dense_backward(const DenseProblem<R>& p, const Control& control, void* memory) {
   Arena arena(memory);
   const DenseMemory<R> m(arena, p);
   if (p.N == 0) std::memset(p.dW, 0, static_cast<std::size_t>(p.O * p.I) * sizeof(R));
@@ -125,6 +126,7 @@ void dense_backward(const DenseProblem<R>& p, void* memory) {
   });
   for (idx i = 0; i < dense_rows * m.outputs; ++i) m.rows[i] = 0;
   for (idx first = 0; first < p.N; first += dense_rows) {
+    if (control.interrupted(control.team)) return;
     const idx rows = p.N - first < dense_rows ? p.N - first : dense_rows;
     for (idx r = 0; r < rows; ++r) {
       const idx at = first + r;

@@ -1,5 +1,6 @@
 // dense, dense_vjp and the elementwise activations.
 #include "call.hpp"
+#include "kinds.hpp"
 
 namespace rnnfast {
 namespace {
@@ -30,19 +31,19 @@ DenseProblem<R> read(Arguments& arguments, py::handle x, py::handle W) {
 
 template <class R>
 void run(const DenseProblem<R>& p, double factor,
-         void (*kernel)(const DenseProblem<R>&, void* memory)) {
+         void (*kernel)(const DenseProblem<R>&, const Control&, void* memory)) {
   Runner runner(factor * 2.0 * static_cast<double>(p.N) * static_cast<double>(p.I) *
                 static_cast<double>(p.O));
   Memory memory(isa().of<R>().dense_size(p));
-  runner.run([&](const Control&) { kernel(p, memory.get()); });
+  runner.run([&](const Control& control) { kernel(p, control, memory.get()); });
 }
 
-py::object dense(py::handle x, py::handle W, py::handle b, const std::string& activation) {
+py::object dense(py::handle x, py::handle W, py::handle b, py::handle activation) {
   return with_type(precision(x, "x"), [&](auto zero) -> py::object {
     using R = decltype(zero);
     Arguments arguments(precision_of<R>, "x");
     DenseProblem<R> p = read<R>(arguments, x, W);
-    p.g2 = find_activation(activation, false);
+    p.g2 = find_activation(text(activation, "activation"), false);
     p.b = arguments.optional<R>(b, "b", {{"O", p.O}});
     auto y = new_array<R>({p.N, p.O});
     p.y = y.mutable_data();
@@ -51,13 +52,13 @@ py::object dense(py::handle x, py::handle W, py::handle b, const std::string& ac
   });
 }
 
-py::tuple dense_vjp(py::handle x, py::handle W, py::handle y, py::handle dy,
-                    const std::string& activation, bool need_x) {
+py::tuple dense_vjp(py::handle x, py::handle W, py::handle y, py::handle dy, py::handle activation,
+                    py::handle need_x) {
   return with_type(precision(x, "x"), [&](auto zero) -> py::tuple {
     using R = decltype(zero);
     Arguments arguments(precision_of<R>, "x");
     DenseProblem<R> p = read<R>(arguments, x, W);
-    p.g2 = find_activation(activation, false);
+    p.g2 = find_activation(text(activation, "activation"), false);
     p.y = const_cast<R*>(arguments.array<R>(y, "y", {{"N", p.N}, {"O", p.O}}));
     p.dy = arguments.array<R>(dy, "dy", {{"N", p.N}, {"O", p.O}});
     auto dW = new_array<R>({p.O, p.I});
@@ -65,7 +66,7 @@ py::tuple dense_vjp(py::handle x, py::handle W, py::handle y, py::handle dy,
     p.dW = dW.mutable_data();
     p.db = db.mutable_data();
     py::object dx = py::none();
-    if (need_x) {
+    if (truth(need_x, "need_x")) {
       auto array = new_array<R>({p.N, p.I});
       p.dx = array.mutable_data();
       dx = array;
@@ -75,11 +76,11 @@ py::tuple dense_vjp(py::handle x, py::handle W, py::handle y, py::handle dy,
   });
 }
 
-py::object activation(const std::string& name, py::handle z) {
+py::object activation(py::handle name, py::handle z) {
   return with_type(precision(z, "z"), [&](auto zero) -> py::object {
     using R = decltype(zero);
     Arguments arguments(precision_of<R>, "z");
-    const Activation g = find_activation(name, true);
+    const Activation g = find_activation(text(name, "activation"), true);
     arguments.check(z, "z", {{"n", -1}});
     const idx n = py::reinterpret_borrow<py::array>(z).shape(0);
     const R* from = arguments.array<R>(z, "z", {{"n", n}});

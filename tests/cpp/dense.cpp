@@ -2,6 +2,7 @@
 #include <random>
 
 #include "guarded.hpp"
+#include "layer.hpp"
 #include "tests.hpp"
 
 namespace test {
@@ -107,8 +108,8 @@ struct Dense {
                                         dW.data(),
                                         bias ? db.data() : nullptr};
     Guarded<unsigned char> memory(kernels.dense_size(p), 0xFF, 64);
-    kernels.dense_forward(p, memory.data());
-    kernels.dense_backward(p, memory.data());
+    kernels.dense_forward(p, control_of(1), memory.data());
+    kernels.dense_backward(p, control_of(1), memory.data());
     Arrays found;
     bool intact = memory.guards_intact();
     auto take = [&](const char* key, const Guarded<R>& buffer) {
