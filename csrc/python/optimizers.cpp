@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "call.hpp"
+#include "kinds.hpp"
 
 namespace rnnfast {
 namespace {
@@ -9,29 +10,19 @@ namespace {
 // Lists of equal length whose arrays agree in dtype and size, and may be written in place.
 class Lists {
  public:
-  Lists(const py::list& leader, const char* name) { add(leader, name, true); }
+  Lists(py::handle leader, const char* name) { add(leader, name, true); }
 
-  void add(const py::list& list, const char* name, bool writeable) {
+  void add(py::handle object, const char* name, bool writeable) {
+    if (!PyList_Check(object.ptr()))
+      fail_type(std::string(name) + " is a " + describe(object) + ", expected a list of arrays");
+    const auto list = py::reinterpret_borrow<py::list>(object);
     if (!columns_.empty() && list.size() != columns_[0].size())
       fail_value(std::string(name) + " has " + std::to_string(list.size()) + " arrays, expected " +
                  std::to_string(columns_[0].size()));
     std::vector<py::array> arrays;
     for (std::size_t i = 0; i < list.size(); ++i) {
       const std::string at = std::string(name) + "[" + std::to_string(i) + "]";
-      const Precision found = precision(list[i], at.c_str());
-      py::array array = py::reinterpret_borrow<py::array>(list[i]);
-      if (!columns_.empty()) {
-        const py::array& first = columns_[0][i];
-        if (found != precision(first, "") || array.size() != first.size())
-          fail_value(at + " is an array of " + std::to_string(array.size()) + " " +
-                     std::string(py::str(array.dtype())) + ", expected " +
-                     std::to_string(first.size()) + " " + std::string(py::str(first.dtype())));
-      }
-      const bool contiguous = (array.flags() & py::array::c_style) != 0;
-      if (writeable && (!array.writeable() || !contiguous))
-        fail_value(at + " is read-only or not C-contiguous, expected an array to write in place");
-      if (!contiguous) array = py::array::ensure(array.attr("copy")("C"));
-      arrays.push_back(array);
+      arrays.push_back(checked(list[i], at, i, writeable));
     }
     columns_.push_back(std::move(arrays));
   }
@@ -50,12 +41,37 @@ class Lists {
   }
 
  private:
+  // The array of row i, or a copy of one that is only read and cannot be read as it is.
+  py::array checked(py::handle object, const std::string& at, std::size_t i, bool writeable) const {
+    const Precision found = precision(object, at.c_str());
+    auto array = py::reinterpret_borrow<py::array>(object);
+    bool alone = true;
+    for (const auto& column : columns_) alone = alone && apart(array, column[i]);
+    if (!columns_.empty()) {
+      const py::array& first = columns_[0][i];
+      if (found != precision(first, "") || array.size() != first.size())
+        fail_value(at + " is an array of " + std::to_string(array.size()) + " " +
+                   std::string(py::str(array.dtype())) + ", expected " +
+                   std::to_string(first.size()) + " " + std::string(py::str(first.dtype())));
+    }
+    const bool plain = is_plain(array, found, static_cast<int>(array.ndim()));
+    if (writeable && (!array.writeable() || !plain))
+      fail_value(
+          at +
+          " is read-only, not C-contiguous or not aligned, expected an array to write in place");
+    if (writeable && !alone)
+      fail_value(at + " shares memory with another array of the step, expected one of its own");
+    if (!plain || !alone) array = py::array::ensure(array.attr("copy")("C"));
+    return array;
+  }
+
   std::vector<std::vector<py::array>> columns_;
 };
 
-void sgd_step(py::list params, py::list grads, py::object velocities, double lr, double momentum,
-              double weight_decay) {
-  const SgdStep s = {lr, momentum, weight_decay};
+void sgd_step(py::handle params, py::handle grads, py::handle velocities, py::handle lr,
+              py::handle momentum, py::handle weight_decay) {
+  const SgdStep s = {real(lr, "lr"), real(momentum, "momentum"),
+                     real(weight_decay, "weight_decay")};
   Lists lists(params, "params");
   lists.add(grads, "grads", false);
   const bool moving = !velocities.is_none();
@@ -66,11 +82,19 @@ void sgd_step(py::list params, py::list grads, py::object velocities, double lr,
   });
 }
 
-void adam_step(py::list params, py::list grads, py::list m, py::list v, idx step, double lr,
-               double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
-  const double t = static_cast<double>(step);
-  const AdamStep s = {lr,  beta1,        beta2,    1 - std::pow(beta1, t), 1 - std::pow(beta2, t),
-                      eps, weight_decay, decoupled};
+void adam_step(py::handle params, py::handle grads, py::handle m, py::handle v, py::handle step,
+               py::handle lr, py::handle beta1, py::handle beta2, py::handle eps,
+               py::handle weight_decay, py::handle decoupled) {
+  AdamStep s = {};
+  s.lr = real(lr, "lr");
+  s.beta1 = real(beta1, "beta1");
+  s.beta2 = real(beta2, "beta2");
+  const double t = static_cast<double>(integer(step, "step"));
+  s.correction1 = 1 - std::pow(s.beta1, t);
+  s.correction2 = 1 - std::pow(s.beta2, t);
+  s.eps = real(eps, "eps");
+  s.weight_decay = real(weight_decay, "weight_decay");
+  s.decoupled = truth(decoupled, "decoupled");
   Lists lists(params, "params");
   lists.add(grads, "grads", false);
   lists.add(m, "m", true);
@@ -81,9 +105,10 @@ void adam_step(py::list params, py::list grads, py::list m, py::list v, idx step
   });
 }
 
-void rmsprop_step(py::list params, py::list grads, py::list square_avg, double lr, double alpha,
-                  double eps, double weight_decay) {
-  const RmspropStep s = {lr, alpha, eps, weight_decay};
+void rmsprop_step(py::handle params, py::handle grads, py::handle square_avg, py::handle lr,
+                  py::handle alpha, py::handle eps, py::handle weight_decay) {
+  const RmspropStep s = {real(lr, "lr"), real(alpha, "alpha"), real(eps, "eps"),
+                         real(weight_decay, "weight_decay")};
   Lists lists(params, "params");
   lists.add(grads, "grads", false);
   lists.add(square_avg, "square_avg", true);
@@ -93,7 +118,7 @@ void rmsprop_step(py::list params, py::list grads, py::list square_avg, double l
   });
 }
 
-double norm(py::list grads) {
+double norm(py::handle grads) {
   double sum = 0;
   Lists(grads, "grads").for_each([&](auto zero, idx n, auto get) {
     using R = decltype(zero);
@@ -102,10 +127,11 @@ double norm(py::list grads) {
   return std::sqrt(sum);
 }
 
-void scale(py::list grads, double factor) {
+void scale(py::handle grads, py::handle factor) {
+  const double by = real(factor, "factor");
   Lists(grads, "grads").for_each([&](auto zero, idx n, auto get) {
     using R = decltype(zero);
-    isa().of<R>().scale(get(0), n, factor);
+    isa().of<R>().scale(get(0), n, by);
   });
 }
 
