@@ -52,6 +52,13 @@ def oldest(session: nox.Session) -> None:
 
 
 @nox.session
+def mutate(session: nox.Session) -> None:
+    """Changes of the Python part that no test notices: ``nox -s mutate -- losses gates``."""
+    session.install("mutmut==3.8.1", ".[test]")
+    session.run("python", ".ci/mutate.py", "build/mutate", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Random problems over all options: ``nox -s fuzz -- --seconds 1800``."""
     session.install(".")

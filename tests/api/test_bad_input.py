@@ -266,3 +266,25 @@ def test_final_state_gradient_of_the_wrong_kind() -> None:
         with pytest.raises(kind, match=words):
             pullback(y, dstate)
     pullback(y, (h, h))
+
+
+@pytest.mark.parametrize(("lr", "shown"), [(10**400, "inf"), (-(10**400), "-inf")])
+def test_an_integer_beyond_all_floats(lr: int, shown: str) -> None:
+    with pytest.raises(ValueError, match=f"^lr is {shown}, expected a number in "):
+        rnnfast.optim.SGD({"w": np.zeros(3)}, lr=lr)
+
+
+def test_advice_only_where_it_helps() -> None:
+    with pytest.raises(TypeError, match=r"^x has dtype int64, expected float32$"):
+        LSTM(3, 4)(np.ones((2, 1, 3), np.int64))
+    advice = r"^x has dtype float64, expected float32: convert it with .astype\(\"float32\"\)"
+    with pytest.raises(TypeError, match=advice):
+        LSTM(3, 4)(np.ones((2, 1, 3)))
+
+
+def test_a_frozen_layer_is_named() -> None:
+    layer = LSTM(3, 4, rng=0)
+    params = {name: p.copy() for name, p in layer.params.items()}
+    layer.freeze()
+    with pytest.raises(ValueError, match=r"^weight_ih_l0 is read-only, expected a writeable array"):
+        layer.load(params)

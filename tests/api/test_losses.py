@@ -337,3 +337,30 @@ def test_bad_input(call: Callable[[], Any], kind: type[Exception], words: str) -
         call()
     assert not z.any()
     assert not c.any()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce", "mse"])
+@pytest.mark.parametrize(
+    ("weight", "kind", "words"),
+    [
+        ([1.0] * O, TypeError, r"^weight is a list, expected a float64 ndarray"),
+        (np.ones(O, "f"), TypeError, r"^weight has dtype float32, expected float64"),
+        (
+            np.ones(O + 1),
+            ValueError,
+            rf"^weight has shape \({O + 1},\), expected \(O,\) = \({O},\)",
+        ),
+    ],
+)
+def test_bad_weights(name: str, weight: Any, kind: type[Exception], words: str) -> None:
+    logits, target = np.ones((2, 2, O)), np.full((2, 2, O), 0.5)
+    with pytest.raises(kind, match=words):
+        loss_of(name)(logits, target, weight=weight)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce", "mse"])
+def test_gradients_lie_as_a_layer_s_output(name: str) -> None:
+    """So that the layer that takes them back need not copy them."""
+    logits = np.asfortranarray(np.ones((4, 2, O)))
+    for reduction in ("mean", "sum"):
+        assert loss_of(name)(logits, logits / 3, reduction=reduction)[1].flags.c_contiguous

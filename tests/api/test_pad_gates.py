@@ -54,6 +54,19 @@ def test_pad_lists() -> None:
     assert_array_equal(x, [[[1, 1], [0, 0]]])
 
 
+def test_pad_sizes() -> None:
+    """More steps than sequences, and the other way round; and no step at all."""
+    for T, B in ((4, 2), (2, 4)):
+        sequences = [np.full((T - b % 2, 3), b + 1.0) for b in range(B)]
+        x, lengths = rnnfast.pad(sequences, batch_first=True)
+        assert x.shape == (B, T, 3)
+        assert_array_equal(x.swapaxes(0, 1), rnnfast.pad(sequences)[0])
+        assert lengths.dtype == np.int64
+    x, lengths = rnnfast.pad([[], []])
+    assert (x.shape, x.dtype) == ((0, 2), np.float64)
+    assert_array_equal(lengths, [0, 0])
+
+
 def test_padded_batch_is_its_sequences() -> None:
     rng = np.random.default_rng(0)
     sequences = [rng.standard_normal((n, 3)) for n in (4, 1, 6)]
@@ -119,6 +132,14 @@ def test_permute(cell: str, axis: int) -> None:
         assert_array_equal(got, ours.reshape(shape))
         back = gates.permute(got, cell, source="rnnfast", target=system, axis=axis)
         assert_array_equal(back, theirs.reshape(shape))
+
+
+def test_permute_axes_from_the_end() -> None:
+    W = np.arange(24.0).reshape(8, 3)
+    for axis in (0, -2):
+        assert_array_equal(gates.permute(W, "lstm", source="onnx", axis=axis)[2:4], W[4:6])
+    with pytest.raises(ValueError, match="axis is -3, expected one of the 2 axes of W"):
+        gates.permute(W, "lstm", source="onnx", axis=-3)
 
 
 def test_known_orders() -> None:

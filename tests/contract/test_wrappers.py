@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from problems import assert_same_bits, make
+from rnnfast import functional
 from rnnfast.reference import CELLS
 from rnnfast.wrappers import Wrappers
 
@@ -43,6 +44,66 @@ def test_wrappers(F: ModuleType, function: str, cell: str, options: dict[str, An
         grads = pullback(problem.da, problem.dstate)
         expected = problem.vjp(F, checkpoint=checkpoint)
         assert_same_bits(grads, {name: expected[f"d{name}"] for name in grads})
+
+
+def recorded() -> tuple[Wrappers, list[dict[str, Any]]]:
+    """Wrappers that write down what they hand to run or run_vjp, and what they wrote down."""
+    calls: list[dict[str, Any]] = []
+    names = ("cell", "x", "state", "W_ax", "W_aa", "b_a", "b_aa")
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        calls.append(dict(zip(names, arguments, strict=True)) | options)
+
+    return Wrappers(run, run, CELLS), calls
+
+
+FUNCTIONS = ("rnn", "rnn_vjp", "lstm", "lstm_vjp", "gru", "gru_vjp")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_argument_is_handed_on(function: str) -> None:
+    wrappers, calls = recorded()
+    names = ["x", "state", "W_ax", "W_aa", "b_a", "b_aa", "lengths", "reverse", "out"]
+    names += ["checkpoint"] if "vjp" in function else []
+    names += ["peephole"] if "lstm" in function else []
+    given: dict[str, Any] = {name: object() for name in names}
+    options = dict(list(given.items())[6:])
+    getattr(wrappers, function)(*list(given.values())[:6], **options)
+    assert calls[0].pop("cell") in ("rnn_tanh", "lstm_peephole", "gru_after")
+    assert calls == [given]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_defaults(function: str) -> None:
+    wrappers, calls = recorded()
+    getattr(wrappers, function)(1, 2, 3, 4)
+    want = {"x": 1, "state": 2, "W_ax": 3, "W_aa": 4, "b_a": None, "b_aa": None}
+    want |= {"lengths": None, "reverse": False, "out": None}
+    want |= {"checkpoint": False} if "vjp" in function else {}
+    want |= {"peephole": None} if "lstm" in function else {}
+    cell = {"rnn": "rnn_tanh", "lstm": "lstm", "gru": "gru_after"}[function.removesuffix("_vjp")]
+    assert calls == [want | {"cell": cell}]
+
+
+def test_defaults_of_run(F: ModuleType) -> None:
+    """Forwards, and without checkpoints, whose gradients have other bits in the kernels."""
+    problem = make("lstm", T=40, B=3, I=2, H=5, dtype="float32")
+    a, state = F.run(*problem.layer)
+    assert_same_bits({"a": a, "a_T": state[0], "c_T": state[1]}, problem.run(F))
+    grads = F.run_vjp(*problem.layer)[2](problem.da, problem.dstate)
+    want = problem.vjp(F)
+    assert_same_bits(grads, {name: want[f"d{name}"] for name in grads})
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_checkpoint_reaches_the_kernels(checkpoint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    native = functional._rnnfast.run_vjp
+    monkeypatch.setattr(functional._rnnfast, "run_vjp", lambda *a: calls.append(a) or native(*a))
+    problem = make("lstm", T=4, B=3, I=2, H=5)
+    problem.vjp(functional, checkpoint=checkpoint)
+    functional.run_vjp(*problem.layer)
+    assert [call[-1] for call in calls] == [checkpoint, False]
 
 
 def test_a_new_cell_of_the_registry_is_a_variant() -> None:
