@@ -257,6 +257,19 @@ def test_unknown_variant(
         getattr(F, function)(*problem.layer[1:], **{option: value})
 
 
+@pytest.mark.parametrize("wrong", ["no", 1, None, np.ones(1)])
+def test_kinds_of_flags(F: ModuleType, wrong: Any) -> None:
+    problem = problem_of("lstm")
+    for name, functions in (("reverse", (F.run, F.run_vjp)), ("checkpoint", (F.run_vjp,))):
+        for run in functions:
+            with pytest.raises(TypeError, match=rf"^{name} is .*, expected True or False$"):
+                run(*problem.layer, **{name: wrong})
+    _, _, pullback = F.run_vjp(*problem.layer)
+    with pytest.raises(TypeError, match=r"^retain is .*, expected True or False$"):
+        pullback(retain=wrong)
+    assert pullback(retain=np.True_).keys() == pullback().keys()
+
+
 def test_kinds_of_skip(F: ModuleType) -> None:
     problem = problem_of("lstm")
     _, _, pullback = F.run_vjp(*problem.layer)
