@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from .cases import Array, Case, Data
+from rnnfast._check import Array
+
+from .cases import Case, Data
 from .peers import REFERENCE, Program, build
 
 # How many eps * sqrt(terms of a sum) an array may be off, relative to its largest value. The

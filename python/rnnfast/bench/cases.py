@@ -8,11 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from rnnfast._check import Array
 from rnnfast.reference import CELLS
 
-Array: TypeAlias = npt.NDArray[Any]
 Sizes: TypeAlias = tuple[int, int, int, int]
 
 FORWARD, TRAINING = "forward", "training"

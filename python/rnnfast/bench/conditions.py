@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 import rnnfast
+from rnnfast._check import Array
 from rnnfast.layers import Recurrent
 
-from .cases import CASES, FORWARD, HEADLINE, Array, Case, Data, select
+from .cases import CASES, FORWARD, HEADLINE, Case, Data, select
 from .peers import build
 from .timing import compare
 

@@ -13,8 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import rnnfast
+from rnnfast._check import Array
 
-from ..cases import Array, Case, Data
+from ..cases import Case, Data
 
 OWN = ("rnnfast", "frozen", "checkpoint")
 PEERS = ("torch", "onnxruntime", "jax")

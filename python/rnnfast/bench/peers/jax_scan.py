@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..cases import FORWARD, Array, Case, Data
+from rnnfast._check import Array
+
+from ..cases import FORWARD, Case, Data
 from . import Program, Unavailable, named, weights
 
 jax: Any = import_module("jax")

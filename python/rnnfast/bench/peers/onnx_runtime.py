@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnfast._check import Array
 from rnnfast.gates import permute
 
-from ..cases import FORWARD, Array, Case, Data
+from ..cases import FORWARD, Case, Data
 from . import Program, Unavailable, named
 
 onnx: Any = import_module("onnx")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, Array, Case, Data
+from rnnfast._check import Array
+
+from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, Case, Data
 from . import Program, Unavailable, named
 
 torch: Any = import_module("torch")

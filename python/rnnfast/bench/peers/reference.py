@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnfast._check import Array
 from rnnfast.reference import run, run_vjp
 
-from ..cases import LEARNING_RATE, MAX_NORM, TRAINING, Array, Case, Data
+from ..cases import LEARNING_RATE, MAX_NORM, TRAINING, Case, Data
 from . import Program, Unavailable, named, named_grads, weights
 
 State = tuple[Array, ...]
