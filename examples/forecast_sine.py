@@ -15,7 +15,7 @@ def train(model: rnnfast.Sequential, x: np.ndarray, target: np.ndarray, epochs: 
     for epoch in range(epochs):
         y, _, pullback = model.vjp(x, return_sequence=False)  # (B, 1): what follows the window
         loss, dy = rnnfast.losses.mse(y, target)
-        _, _, grads = pullback(dy, skip=("x",))
+        grads = pullback(dy).params
         rnnfast.optim.clip_by_norm(grads, 1.0)
         adam.step(grads)
         if epoch % 50 == 0:

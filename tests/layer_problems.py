@@ -27,7 +27,7 @@ MODES = ("whole", "ragged", "end only", "ragged, end only", "unbatched", "unbatc
 class LayerProblem:
     """The arguments of one vjp of a layer, and the gradients to take back through it."""
 
-    layer: Recurrent[Any]
+    layer: Recurrent
     x: Array  # as the layer takes it
     state: tuple[Array, ...]  # one (K, B, H) a state of the cell, K layers and directions
     dy: Array  # as the layer's y
@@ -51,7 +51,7 @@ class LayerProblem:
     def vjp(self, **options: Any) -> dict[str, Array]:
         """The results of vjp and its pullback, by name; gradients start with d."""
         y, state, pullback = self.layer.vjp(
-            self.x, self.tree(self.state), **self.options, **options
+            self.x, self.tree(self.state), need_x=True, **self.options, **options
         )
         dx, dstate, grads = pullback(self.dy, self.tree(self.dstate))
         assert dx is not None
@@ -77,7 +77,7 @@ class LayerProblem:
 
 
 def make_layer_problem(
-    layer: Recurrent[Any],
+    layer: Recurrent,
     mode: str = "whole",
     seed: int = 0,
     *,

@@ -6,17 +6,16 @@ functions of arrays, and `reference` the same functions in pure NumPy.
 
 from typing import TYPE_CHECKING, Any
 
-from . import functional, gates, init, losses, optim, schedules
+from . import functional, gates, init, layers, losses, optim, schedules
+from ._version import __version__ as __version__
 from .config import num_threads, set_num_threads, show_config, threads
-from .layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Sequential
+from .layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Group, Sequential
 from .params import Params
 from .ragged import pad
 from .row_gradient import RowGradient
 
 if TYPE_CHECKING:
     from . import io, reference
-
-__version__ = "0.1.0"
 
 __all__ = [
     "GRU",
@@ -25,6 +24,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Group",
     "Params",
     "RowGradient",
     "Sequential",
@@ -32,6 +32,7 @@ __all__ = [
     "gates",
     "init",
     "io",
+    "layers",
     "losses",
     "num_threads",
     "optim",

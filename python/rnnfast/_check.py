@@ -52,7 +52,9 @@ def real(name: str, value: Any, low: float, high: float, interval: str) -> float
 
 def boolean(name: str, value: Any) -> bool:
     """Return `value`, True or False, as a bool: no other value is taken for one of them."""
-    if not isinstance(value, bool | np.bool_):
+    if value is True or value is False:
+        return value
+    if not isinstance(value, np.bool_):
         raise TypeError(f"{name} is {_shown(value)}, expected True or False")
     return bool(value)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _check, _rnnfast
+from ._version import __version__
 
 __all__ = ["num_threads", "set_num_threads", "show_config", "threads"]
 
@@ -65,8 +66,6 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     mode = _check.choice("mode", mode, ("stdout", "dicts"))
     from platform import machine, python_version, system
-
-    from . import __version__
 
     config = {
         "rnnfast": __version__,

@@ -115,7 +115,7 @@ def train(model: Sequential, z: Array, steps: int, seed: int) -> None:
         windows = z[first + np.arange(WINDOW + 1)[:, None], None]  # (T+1, B, 1)
         y, _, pullback = model.vjp(windows[:-1])
         loss, dy = losses.mse(y, windows[1:], mask=counts)
-        _, _, grads = pullback(dy, skip=("x",))
+        grads = pullback(dy).params
         optim.clip_by_norm(grads, 1.0)
         adam.step(grads)
         progress.update(BATCH, loss)
@@ -150,7 +150,7 @@ def evaluate(model: Sequential, scale: Scale, numbers: Array) -> dict[str, Array
 
 def time_training_step(implementation: Any, model: Sequential, repeats: int) -> float:
     """Return the seconds that the LSTM's forward and backward pass take, the median."""
-    p = model.layers[0].params
+    p = model[0].params
     rng = np.random.default_rng(0)
     x = rng.standard_normal((WINDOW, BATCH, 1)).astype(np.float32)
     da = rng.standard_normal((WINDOW, BATCH, HIDDEN)).astype(np.float32)

@@ -6,22 +6,18 @@ of them is initialised by itself. For example, as Keras does it::
     lstm = rnnfast.LSTM(8, 32)
     init.glorot_uniform(lstm.params["weight_ih_l0"], blocks=4, rng=0)
     init.orthogonal(lstm.params["weight_hh_l0"], blocks=4, rng=1)
-    init.forget_bias(lstm)
+    init.forget_bias(lstm.params["bias_ih_l0"], lstm.params["bias_hh_l0"])
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _check
 from ._check import RNG, Array
 from .gates import GATES
-
-if TYPE_CHECKING:
-    from .layers import LSTM
 
 __all__ = [
     "forget_bias",
@@ -149,31 +145,43 @@ def identity(W_aa: Array, *, scale: float = 1.0) -> None:
     W_aa[...] = scale * np.eye(rows)
 
 
-def forget_bias(lstm: LSTM, value: float = 1.0) -> None:
-    """Set the forget gates' bias of an `LSTM`, b_a + b_aa, to `value` and leave the others [1]_.
+def forget_bias(b_ih: Array, b_hh: Array | None = None, value: float = 1.0) -> None:
+    """Set the forget gates' bias of an LSTM to `value`, and leave the other gates' [1]_.
+
+    The gate sees the sum of both biases: `b_ih` is set to `value`, and `b_hh` to 0.
 
     Parameters
     ----------
-    lstm : LSTM
-        Layer with biases.
+    b_ih : ndarray (4*H,)
+        ``bias_ih_l0``, or another layer's; or one that is the only bias.
+    b_hh : ndarray (4*H,), optional
+        ``bias_hh_l0`` beside it.
     value : float
         Bias of every forget gate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a bias is no ndarray, has another dtype or shape, or is read-only; if `value` is not
+        finite. Nothing is changed.
 
     References
     ----------
     .. [1] R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of recurrent
        network architectures", ICML 2015.
     """
-    if not getattr(lstm, "cell", "").startswith("lstm"):
-        raise TypeError(f"lstm is {lstm!r}, expected an LSTM")
-    if not lstm.bias:
-        raise ValueError(f"lstm is {lstm!r}, expected one with bias=True")
+    gates = GATES["lstm"]["rnnfast"]
+    _check_parameter("b_ih", b_ih)
+    if b_ih.ndim != 1 or b_ih.size % len(gates) or not b_ih.size:
+        raise ValueError(f"b_ih has shape {b_ih.shape}, expected (4*H,)")
+    if b_hh is not None:
+        _check.array("b_hh", b_hh, b_ih.dtype, b_ih.shape)
+        _check.writeable("b_hh", b_hh)
     value = _check.real("value", value, -math.inf, math.inf, "(-inf, inf)")
-    H = lstm.hidden_size
-    start = GATES["lstm"]["rnnfast"].index("f") * H
-    for name, p in lstm.params.items():
-        if name.startswith("bias"):
-            p[start : start + H] = value if name.startswith("bias_ih") else 0.0
+    forget = np.split(np.arange(b_ih.size), len(gates))[gates.index("f")]
+    b_ih[forget] = value
+    if b_hh is not None:
+        b_hh[forget] = 0.0
 
 
 def _check_parameter(name: str, p: Array) -> None:

@@ -35,7 +35,7 @@ _LAYERS = {
 }  # fmt: skip
 
 
-def save(path: str | os.PathLike[str], what: Layer[Any] | Mapping[str, Array]) -> None:
+def save(path: str | os.PathLike[str], what: Layer | Mapping[str, Array]) -> None:
     """Write a layer, with its configuration, or a mapping of arrays.
 
     The file appears under its name only when it is whole.
@@ -202,6 +202,6 @@ def _describe(layer: Any) -> dict[str, Any]:
     return {"layer": type(layer).__name__, **layer.config()}
 
 
-def _build(config: dict[str, Any]) -> Layer[Any]:
+def _build(config: dict[str, Any]) -> Layer:
     cls = _LAYERS[config.pop("layer")]
     return cls(*config.pop("layers", ()), **config)

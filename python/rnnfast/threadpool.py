@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from . import __version__
 from ._optional import require
+from ._version import __version__
 from .config import num_threads, set_num_threads
 
 threadpoolctl = require("threadpoolctl", "threads", "rnnfast.threadpool")

@@ -70,7 +70,8 @@ def test_identity() -> None:
 def test_forget_bias() -> None:
     lstm = rnnfast.LSTM(2, 3, 2, bidirectional=True, rng=0)
     before = {name: p.copy() for name, p in lstm.params.items()}
-    init.forget_bias(lstm, 1.5)
+    for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        init.forget_bias(lstm.params[f"bias_ih_{suffix}"], lstm.params[f"bias_hh_{suffix}"], 1.5)
     forget = slice(3, 6)  # of the rows i f g o
     for name, p in lstm.params.items():
         others = np.delete(p, np.r_[forget], axis=0)
@@ -79,6 +80,12 @@ def test_forget_bias() -> None:
             assert_array_equal(others, np.delete(before[name], np.r_[forget], axis=0))
         else:
             assert_array_equal(p, before[name])
+
+
+def test_forget_bias_alone() -> None:
+    b = np.arange(8.0)
+    init.forget_bias(b)
+    assert_array_equal(b, [0, 1, 1, 1, 4, 5, 6, 7])
 
 
 def test_rng_and_in_place() -> None:
@@ -130,17 +137,26 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: init.torch_uniform([1.0], 1), TypeError,
         "p is a list, expected an ndarray of float32 or",
     ),
+    (lambda: init.forget_bias(lstm), TypeError, "^b_ih is a LSTM, expected an ndarray of floa"),
+    (lambda: init.forget_bias(W), ValueError, r"^b_ih has shape \(6, 3\), expected \(4\*H,\)"),
+    (lambda: init.forget_bias(W[:, 0]), ValueError, r"^b_ih has shape \(6,\), expected \(4\*H,\)"),
+    (lambda: init.forget_bias(W[:0, 0]), ValueError, r"^b_ih has shape \(0,\), expected \(4\*H,\)"),
+    (lambda: init.forget_bias(read_only[:4, 0]), ValueError, "^b_ih is read-only, expected a wr"),
     (
-        lambda: init.forget_bias(rnnfast.GRU(2, 3)), TypeError,
-        r"lstm is GRU\(2, 3\), expected an LSTM",
+        lambda: init.forget_bias(W[:4, 0], read_only[:4, 0]), ValueError,
+        "^b_hh is read-only, expected a writeable",
     ),
     (
-        lambda: init.forget_bias(rnnfast.LSTM(2, 3, bias=False)), ValueError,
-        "expected one with bias=True",
+        lambda: init.forget_bias(W[:4, 0], W[:3, 0]), ValueError,
+        r"^b_hh has shape \(3,\), expected \(4,\)",
     ),
     (
-        lambda: init.forget_bias(lstm, float("nan")), ValueError,
-        "value is nan, expected a number in",
+        lambda: init.forget_bias(W[:4, 0], W[:4, 0].astype("f")), TypeError,
+        "^b_hh has dtype float32, expected float64",
+    ),
+    (
+        lambda: init.forget_bias(lstm.params["bias_ih_l0"], value=float("nan")), ValueError,
+        "^value is nan, expected a number in",
     ),
 ]  # fmt: skip
 

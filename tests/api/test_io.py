@@ -21,10 +21,10 @@ from rnnfast.layers import Layer, Recurrent
 SUFFIXES = (".npz", ".safetensors")
 every_suffix = pytest.mark.parametrize("suffix", SUFFIXES)
 
-LAYERS: dict[str, Callable[[], Layer[Any]]] = {
+LAYERS: dict[str, Callable[[], Layer]] = {
     "RNN": lambda: rnnfast.RNN(3, 4, activation="relu", dtype="float64"),
     "LSTM": lambda: rnnfast.LSTM(3, 4, 2, bidirectional=True, peephole=True, batch_first=True),
-    "GRU": lambda: rnnfast.GRU(3, 4, reset="before", bias=False, dropout=0.25),
+    "GRU": lambda: rnnfast.GRU(3, 4, 2, reset="before", bias=False, dropout=0.25),
     "Recurrent": lambda: Recurrent("lstm", 3, 4),
     "Dense": lambda: rnnfast.Dense(3, 2, activation="softmax"),
     "Embedding": lambda: rnnfast.Embedding(7, 3),

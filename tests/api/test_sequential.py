@@ -36,15 +36,15 @@ def leaves(state: Any) -> list[Array]:
 def test_is_its_layers(batch_first: bool, lengths: Any, return_sequence: bool) -> None:
     rng = np.random.default_rng(0)
     chain = make_chain(batch_first=batch_first)
-    embedding, lstm, gru, dense = chain.layers
+    embedding, lstm, gru, dense = chain
     ids = rng.integers(0, 7, (B, T) if batch_first else (T, B))
     h, c, a0 = (rng.standard_normal(shape) for shape in [(4, B, 4), (4, B, 4), (1, B, 5)])
     state, dstate = (None, (h, c), a0, None), (None, (c, None), 2 * a0, None)
 
     x, _, back_embedding = embedding.vjp(ids, lengths=lengths)
-    x, end_lstm, back_lstm = lstm.vjp(x, (h, c), lengths)
-    x, end_gru, back_gru = gru.vjp(x, a0, lengths, return_sequence=return_sequence)
-    want, _, back_dense = dense.vjp(x, lengths=lengths if return_sequence else None)
+    x, end_lstm, back_lstm = lstm.vjp(x, (h, c), lengths, need_x=True)
+    x, end_gru, back_gru = gru.vjp(x, a0, lengths, return_sequence=return_sequence, need_x=True)
+    want, _, back_dense = dense.vjp(x, lengths=lengths if return_sequence else None, need_x=True)
     dy = rng.standard_normal(want.shape)
     dx, _, grads_dense = back_dense(dy)
     dx, d_gru, grads_gru = back_gru(dx, 2 * a0)
@@ -73,17 +73,17 @@ def test_parameters_are_the_layers() -> None:
     chain = make_chain()
     assert all(
         chain.params[f"{i}.{name}"] is p
-        for i, layer in enumerate(chain.layers)
+        for i, layer in enumerate(chain)
         for name, p in layer.params.items()
     )
-    assert chain.num_parameters == sum(layer.num_parameters for layer in chain.layers)
+    assert chain.num_parameters == sum(layer.num_parameters for layer in chain)
 
 
 def test_skip() -> None:
     rng = np.random.default_rng(0)
     chain = rnnfast.Sequential(rnnfast.LSTM(3, 4, rng=1), rnnfast.Dense(4, 2, rng=2))
     x = rng.standard_normal((T, B, 3)).astype(np.float32)
-    y, _, pullback = chain.vjp(x)
+    y, _, pullback = chain.vjp(x, need_x=True)
     dx, _, grads = pullback(y, retain=True)
     none, _, some = pullback(y, skip=("x", "0.weight_hh_l0", "1.bias"))
     assert dx is not None
@@ -101,8 +101,8 @@ def test_second_call_and_retry() -> None:
         pullback(y, (None, (np.zeros((1, B, 4)), None), None, None))
     first = pullback(y, retain=True)
     second = pullback(y)
-    for name, grad in first[2].items():
-        assert_array_equal(second[2][name], grad)
+    for name, grad in first.params.items():
+        assert_array_equal(second.params[name], grad)
     with pytest.raises(RuntimeError, match="already called without retain=True"):
         pullback(y)
 
@@ -117,7 +117,7 @@ def test_nested() -> None:
     want, end, pullback_flat = flat.vjp(x, return_sequence=False)
     assert_array_equal(y, want)
     assert_array_equal(np.stack(state[0][0]), np.stack(end[0]))
-    grads, grads_flat = pullback(y)[2], pullback_flat(y)[2]
+    grads, grads_flat = pullback(y).params, pullback_flat(y).params
     for grad, want in zip(grads.values(), grads_flat.values(), strict=True):
         assert_array_equal(grad, want)
 

@@ -45,7 +45,7 @@ def test_dense(activation: str, bias: bool) -> None:
     dense = rnnfast.Dense(H, O, activation=activation, bias=bias, dtype="float64", rng=1)
     x, dy = rng.standard_normal((T, B, H)), rng.standard_normal((T, B, O))
     W, b = dense.params["weight"], dense.params.get("bias", np.zeros(O))
-    y, state, pullback = dense.vjp(x)
+    y, state, pullback = dense.vjp(x, need_x=True)
     dx, dstate, grads = pullback(dy)
     assert state is None
     assert dstate is None
@@ -69,8 +69,8 @@ def test_dense_in_float32(activation: str) -> None:
     wide = rnnfast.Dense(H, O, activation=activation, dtype="float64", rng=1)
     wide.load({name: p.astype(np.float64) for name, p in narrow.params.items()})
     x, dy = (rng.standard_normal((T, B, n)).astype(np.float32) for n in (H, O))
-    y, _, pullback = narrow.vjp(x)
-    y_wide, _, pullback_wide = wide.vjp(x.astype(np.float64))
+    y, _, pullback = narrow.vjp(x, need_x=True)
+    y_wide, _, pullback_wide = wide.vjp(x.astype(np.float64), need_x=True)
     dx, _, grads = pullback(dy)
     dx_wide, _, grads_wide = pullback_wide(dy.astype(np.float64))
     eps = np.finfo(np.float32).eps
@@ -86,7 +86,7 @@ def test_dense_in_float32(activation: str) -> None:
 def test_dense_takes_any_leading_axes(shape: tuple[int, ...]) -> None:
     dense = rnnfast.Dense(H, O, activation="tanh", dtype="float64", rng=1)
     x = np.random.default_rng(0).standard_normal(shape)
-    y, _, pullback = dense.vjp(x)
+    y, _, pullback = dense.vjp(x, need_x=True)
     assert_allclose(y, np.tanh(x @ dense.params["weight"].T + dense.params["bias"]), atol=1e-15)
     dx, _, grads = pullback(np.ones_like(y))
     assert_allclose(dx, (1 - y**2) @ dense.params["weight"], rtol=0, atol=1e-15)
@@ -105,11 +105,11 @@ def test_lengths(batch_first: bool) -> None:
     x = rng.standard_normal((*inside.shape, H)).astype(np.float32)
     ids = rng.integers(0, 7, inside.shape)
     x[~inside], ids[~inside] = np.nan, -1
-    layers: list[tuple[Layer[Any], Array]] = [(dense, x), (embedding, ids)]
+    layers: list[tuple[Layer, Array]] = [(dense, x), (embedding, ids)]
     for layer, given in layers:
         dy = rng.standard_normal((*inside.shape, O)).astype(np.float32)
-        y, _, pullback = layer.vjp(given, lengths=lengths)
-        want, _, pullback_rows = layer.vjp(given[inside])
+        y, _, pullback = layer.vjp(given, lengths=lengths, need_x=True)
+        want, _, pullback_rows = layer.vjp(given[inside], need_x=True)
         dx_want, _, grads_want = pullback_rows(dy[inside])
         dy[~inside] = np.nan
         dx, _, grads = pullback(dy)
@@ -136,7 +136,6 @@ def test_embedding() -> None:
     want = np.zeros((5, 2))
     np.add.at(want, ids, dy)
     assert_array_equal(grads["weight"], want)
-    assert_array_equal(embedding.vjp(ids)[2](None)[2]["weight"], np.zeros((5, 2)))
     assert abs(rnnfast.Embedding(100, 100, rng=0).params["weight"].std() - 1) < 0.03
 
 
@@ -144,7 +143,7 @@ def test_dropout() -> None:
     dropout = rnnfast.Dropout(0.3)
     x = np.full((100, 10, 10), 2.0, np.float32)
     assert_array_equal(dropout(x)[0], x)
-    y, _, pullback = dropout.vjp(x, rng=1)
+    y, _, pullback = dropout.vjp(x, rng=1, need_x=True)
     zero = y == 0
     assert abs(zero.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / x.size)
     assert_array_equal(y[~zero], np.float32(2) * np.float32(1 / 0.7))
@@ -158,7 +157,7 @@ def test_dropout() -> None:
 @pytest.mark.parametrize("name", ["lstm", "chain"])
 def test_gradient_through_dropout(name: str) -> None:
     """Central differences, with the masks of one seed."""
-    layer: Layer[Any]
+    layer: Layer
     if name == "lstm":
         layer = rnnfast.LSTM(2, 3, 3, dropout=0.5, bidirectional=True, dtype="float64", rng=1)
     else:
@@ -170,7 +169,7 @@ def test_gradient_through_dropout(name: str) -> None:
         )
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 3, 2))
-    y, _, pullback = layer.vjp(x, rng=5)
+    y, _, pullback = layer.vjp(x, rng=5, need_x=True)
     assert not np.array_equal(y, layer(x)[0])
     dy = rng.standard_normal(y.shape)
     dx, _, grads = pullback(dy)

@@ -21,7 +21,7 @@ def tolerance(dtype: str) -> float:
     return 16 * float(np.finfo(dtype).eps) * T
 
 
-def make_layer(cell: str, dtype: str = "float64") -> Recurrent[Any]:
+def make_layer(cell: str, dtype: str = "float64") -> Recurrent:
     return Recurrent(cell, I, H, 2, dtype=dtype, rng=1)
 
 
@@ -161,7 +161,13 @@ def test_bad_input_changes_no_state() -> None:
         (lambda: s.step(x, [0.0]), s, TypeError, "out is a list"),
         (lambda: s.step(x, read_only), s, ValueError, "out is read-only"),
         (lambda: s.reset([B]), s, ValueError, r"rows has 4, expected 0 <= row < B = 4"),
-        (lambda: s.reset([0.5]), s, TypeError, "rows has a float, expected integers"),
+        (lambda: s.reset([0.5]), s, TypeError, "^rows has a float, expected integers, or booleans"),
+        (lambda: s.reset([0, True]), s, TypeError, "^rows has a bool, expected integers, or bool"),
+        (lambda: s.reset(1), s, TypeError, r"^rows is a int, expected integers, or booleans \(B,"),
+        (lambda: s.reset(x), s, TypeError, r"^rows is a ndarray float64 \(4, 3\), expected integ"),
+        (lambda: s.reset([True]), s, ValueError, "^rows has 1 booleans, expected integers, or bo"),
+        (lambda: s.reset([0, -1]), s, ValueError, "^rows has -1, expected 0 <= row < B = 4"),
+        (lambda: c.reset([0, B]), c, ValueError, "^rows has 4, expected 0 <= row < B = 4"),
         (lambda: setattr(s, "state", x), s, TypeError, "state is a ndarray, expected a tuple of 2"),
         (lambda: setattr(s, "state", (x, x)), s, ValueError, r"state\[0\] has shape \(4, 3\)"),
         (lambda: c.step(ids[0] + 9), c, ValueError, "x contains the id"),

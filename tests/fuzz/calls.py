@@ -72,7 +72,7 @@ def draw_operation(rng: Generator, cases: list[Case]) -> Operation:
 def overlapping_stream(problem: Problem, seed: int) -> Operation:
     """A stream whose output lies over its input gives what it gives elsewhere."""
     H, B = problem.W_aa.shape[1], max(problem.x.shape[1], 1)
-    layer: Recurrent[Any] = Recurrent(problem.cell, H, H, dtype=str(problem.x.dtype), rng=0)
+    layer: Recurrent = Recurrent(problem.cell, H, H, dtype=str(problem.x.dtype), rng=0)
 
     def operation() -> None:
         rng = np.random.default_rng(seed)

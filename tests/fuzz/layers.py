@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from layer_problems import MODES, LayerProblem, make_layer_problem, reference_results
@@ -31,7 +30,7 @@ def draw(rng: Generator) -> LayerProblem:
     cell, dtype = draw_cell(rng), pick(rng, DTYPES)
     T, B, I, H = draw_sizes(rng, CELLS[cell].gates, dtype)  # noqa: E741
     T = max(min(T, pick(rng, STEPS)), 1)
-    layer: Recurrent[Any] = Recurrent(
+    layer: Recurrent = Recurrent(
         cell, I, H, pick(rng, (1, 1, 2, 3)), bias=rng.random() < 0.8,
         batch_first=bool(rng.integers(2)), bidirectional=bool(rng.integers(2)), dtype=dtype,
         rng=int(rng.integers(1 << 30)),

@@ -87,7 +87,7 @@ def test_one_layer_in_many_threads(use_threads: Callable[[int], None]) -> None:
     inputs = [np.random.default_rng(n).standard_normal((4, 1 + n, 6), "f4") for n in range(8)]
 
     def step(x: np.ndarray) -> dict[str, np.ndarray]:
-        y, _, pullback = layer.vjp(x)
+        y, _, pullback = layer.vjp(x, need_x=True)
         dx, _, grads = pullback(y)
         return {"y": y, "again": layer(x)[0], "dx": dx, **grads}
 

@@ -58,11 +58,11 @@ def times_longer(
     return measure
 
 
-def layer(cell: str, T: int, B: int, H: int) -> tuple[Recurrent[Any], Data, Any]:
+def layer(cell: str, T: int, B: int, H: int) -> tuple[Recurrent, Data, Any]:
     """Return a layer, the arrays of a call of it and the initial state."""
     case = Case("grid", FORWARD, cell, T, B, H, H)
     data = case.data()
-    made: Recurrent[Any] = Recurrent(cell, H, H)
+    made: Recurrent = Recurrent(cell, H, H)
     made.load({name: data.params[name] for name in made.params})
     return made, data, data.state if len(data.state) > 1 else data.state[0]
 
@@ -164,7 +164,7 @@ def checkpointing(cell: str, T: int, B: int, H: int) -> Condition:
     recurrent, data, state = layer(cell, T, B, H)
 
     def step(checkpoint: bool) -> None:
-        _, _, pullback = recurrent.vjp(data.x, state, checkpoint=checkpoint)
+        _, _, pullback = recurrent.vjp(data.x, state, checkpoint=checkpoint, need_x=True)
         pullback(data.dy)
 
     measure = times_longer(lambda: step(False), lambda: step(True))

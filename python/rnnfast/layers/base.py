@@ -1,167 +1,238 @@
-"""What every layer shares: the protocol, the parameters, freezing, copying and the pullback."""
+"""What every layer and container shares: parameters, freezing, copies, text; calls and vjp."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _check
 from .._check import RNG, Array, Lengths
 from ..params import Params
-from ..ragged import Mask, step_mask
-
-if TYPE_CHECKING:
-    from .stream import Stream
-
-S = TypeVar("S")  # the final state: None, an array, or a tuple of these
-
-Gradients: TypeAlias = tuple[Array | None, Any, dict[str, Array]]  # dx, dstate, grads
-Backward: TypeAlias = Callable[[Array | None, Any, bool, frozenset[str]], Gradients]
+from .pullback import Backward, Pullback
+from .stream import Stream
 
 
-class Spec:
-    """The shape and dtype that an array of a state must have."""
+class Module:
+    """Something with parameters: a layer, a chain or a group of them.
 
-    __slots__ = ("dtype", "shape")
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype = shape, dtype
-
-
-def check_parts(name: str, value: Any, parts: int) -> None:
-    """Require that the state `value` is a tuple of this many parts."""
-    if not isinstance(value, tuple | list):
-        raise TypeError(f"{name} is a {type(value).__name__}, expected a tuple of {parts}")
-    if len(value) != parts:
-        raise ValueError(f"{name} has {len(value)} parts, expected {parts}")
-
-
-def check_state(name: str, value: Any, like: Any) -> None:
-    """Require that the tree `value` is None or has the structure, shapes and dtypes of `like`.
-
-    A leaf of `like` is None or anything with a shape and a dtype; any part of `value` may be
-    None, which stands for zeros.
-    """
-    if value is None:
-        return
-    if like is None:
-        raise TypeError(f"{name} is a {type(value).__name__}, expected None: there is no state")
-    if not isinstance(like, tuple):
-        _check.array(name, value, like.dtype, like.shape)
-        return
-    check_parts(name, value, len(like))
-    for i, (part, part_like) in enumerate(zip(value, like, strict=True)):
-        check_state(f"{name}[{i}]", part, part_like)
-
-
-class Pullback:
-    """Gradients of one call of `Layer.vjp`.
-
-    Holds what the backward pass needs, by reference: inputs and parameters must not change
-    before the call. May be called from any thread.
+    Each argument of the constructor, except `rng`, is an attribute of the same name. Copies, of
+    the modules copy and pickle, have parameters of their own, and are frozen if the original is.
     """
 
-    def __init__(self, layer: Layer[Any], backward: Backward, y: Array, state: Any) -> None:
-        self._backward: Backward | None = backward
-        self._dy = Spec(y.shape, layer.dtype)
-        self._dstate = state
-        self._names = frozenset(layer.params)
+    _params: Params = Params({})
+    _frozen: bool = False
 
-    def __call__(
-        self,
-        dy: Array | None = None,
-        dstate: Any = None,
-        *,
-        retain: bool = False,
-        skip: Iterable[str] = (),
-    ) -> Gradients:
-        """Return dx, dstate and the gradients of the parameters.
+    @property
+    def params(self) -> Params:
+        """Read-only mapping from name to parameter; its arrays are written in place.
+
+        A constructor assigns it, once.
+        """
+        return self._params
+
+    @params.setter
+    def params(self, arrays: Mapping[str, Array]) -> None:
+        if "_params" in self.__dict__:
+            raise AttributeError("params cannot be replaced: load(params), or write in place")
+        self._params = Params(arrays)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable scalars; those of a layer that stands twice count once."""
+        return sum(p.size for p in {id(p): p for p in self.params.values()}.values())
+
+    def load(self, params: Mapping[str, Array]) -> None:
+        """Copy `params` into the parameters, once everything has been checked.
 
         Parameters
         ----------
-        dy : ndarray, shape of y, optional
-            Gradient of the loss by the output; None is zero.
-        dstate : as the final state, optional
-            Gradient of the loss by the final state; it, or any part of it, may be None (zero).
-        retain : bool
-            Keep the memory, so that the pullback can be called again.
-        skip : iterable of str
-            Gradients to leave out: ``"x"``, or names of parameters.
-
-        Returns
-        -------
-        dx : ndarray, shape of x, or None
-            None if skipped, and for an `Embedding`.
-        dstate : as the initial state
-            Gradient by the initial state, also where None was given for it.
-        grads : dict of str to ndarray
-            Keyed and shaped as the layer's `params`, without those skipped.
+        params : mapping of str to ndarray
+            With exactly the keys, shapes and dtypes of `self.params`.
 
         Raises
         ------
-        RuntimeError
-            On a second call, unless ``retain=True`` was given each time before.
         TypeError, ValueError
-            If `dy`, `dstate` or `skip` does not fit; the pullback can then be called again.
+            If a key, kind, dtype or shape differs, or a layer is frozen; nothing is changed.
         """
-        backward = self._backward
-        if backward is None:
-            raise RuntimeError(
-                "pullback was already called without retain=True, which frees what it holds"
-            )
-        skipped = frozenset((skip,)) if isinstance(skip, str) else frozenset(skip)
-        if unknown := skipped - self._names - {"x"}:
-            raise ValueError(
-                f"skip contains {sorted(unknown)}, expected 'x' or any of {sorted(self._names)}"
-            )
-        if dy is not None:
-            _check.array("dy", dy, self._dy.dtype, self._dy.shape)
-        check_state("dstate", dstate, self._dstate)
-        gradients = backward(dy, dstate, retain, skipped)
-        if not retain:
-            self._backward = None
-        return gradients
+        _check.copy_into("params", self.params, params)
+
+    def freeze(self) -> None:
+        """Declare the parameters unchanging: make them read-only, and pack them once.
+
+        Views of them made before stay writeable; writing through one goes unnoticed.
+        """
+        for p in self.params.values():
+            p.flags.writeable = False
+        self._frozen = True
+
+    def unfreeze(self) -> None:
+        """Undo `freeze`."""
+        for p in self.params.values():
+            p.flags.writeable = True
+        self._frozen = False
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, without `rng`, as JSON can hold them.
+
+        Raises
+        ------
+        AttributeError
+            If an argument of a subclass's constructor is no attribute: override `config`.
+        """
+        names = [name for name in _signature(self) if name != "rng"]
+        values = {name: getattr(self, name) for name in names}
+        return {k: v.name if isinstance(v, np.dtype) else v for k, v in values.items()}
+
+    def __repr__(self) -> str:
+        parameters, shown = _signature(self), []
+        try:
+            config = self.config()
+            for name, value in config.items():
+                default = parameters[name].default
+                if default is parameters[name].empty:
+                    shown.append(repr(value))
+                elif value != default:
+                    shown.append(f"{name}={value!r}")
+        except Exception:  # a subclass may have a constructor of any kind
+            return f"<{type(self).__name__}>"
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __copy__(self) -> Any:
+        return deepcopy(self)  # with shared arrays, one could be frozen and the other written
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._frozen:
+            self.freeze()
 
 
-class Layer(ABC, Generic[S]):
-    """The protocol of all layers: a function of its input, its state and its parameters.
+def _signature(module: Module) -> Mapping[str, Any]:
+    from inspect import signature  # slow to import, and needed for repr and config only
 
-    A layer keeps nothing from one call to the next, so threads can share it. Each argument of
-    the constructor, except `rng`, is an attribute of the same name.
+    return signature(type(module)).parameters
+
+
+class Call(NamedTuple):
+    """The arguments of a call of a layer, as `Layer.forward` and `forward_vjp` take them.
+
+    Parameters
+    ----------
+    x, state, lengths, return_sequence
+        As for `Layer.__call__`; of the last, the kind is checked.
+    rng, checkpoint, need_x
+        As for `Layer.vjp`.
     """
 
-    dtype: np.dtype[Any]
-    batch_first: bool
-    input_size: int | None = None  # features in and out; None where any number will do
+    x: Any
+    state: Any = None
+    lengths: Lengths | None = None
+    return_sequence: bool = True
+    rng: RNG = None
+    checkpoint: bool = False
+    need_x: bool = False
+
+
+class Layer(Module, ABC):
+    """The protocol of all layers: a function of its input, its state and its parameters.
+
+    A layer keeps nothing from one call to the next, so threads can share it.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype or None
+        float32 or float64, of x and the parameters; None where either will do.
+    batch_first : bool or None
+        Order of the axes, (B, T, I) or (T, B, I); None where either will do.
+    input_size, output_size : int or None
+        Features in and out; None where any number will do, and the output has as many.
+    stateful : bool
+        The layer has a state; then `dy` of its backward can be None, which is zero.
+    ends_sequence : bool
+        y has no axis of time, as that of a pooling layer: those after it get no `lengths`.
+    takes_ids : bool
+        x is integers, without an axis of features.
+
+    Notes
+    -----
+    A layer of one's own is a subclass with `forward` and `forward_vjp`. It works in a
+    `Sequential`. For example, the mean of each sequence over its steps, (T, B, I) to (B, I)::
+
+        class Mean(Layer):
+            ends_sequence = True
+
+            def forward(self, call):
+                y, state, _ = self.forward_vjp(call)
+                return y, state
+
+            def forward_vjp(self, call):
+                T, B, _ = call.x.shape
+                n = np.full(B, T) if call.lengths is None else np.asarray(call.lengths)
+                inside = (np.arange(T)[:, None] < n)[:, :, None]  # (T, B, 1)
+                n = np.maximum(n, 1)[:, None].astype(call.x.dtype)  # (B, 1)
+                y = np.where(inside, call.x, 0).sum(axis=0) / n
+
+                def backward(dy, dstate, retain, skip):
+                    return Gradients(np.where(inside, dy / n, 0), None, {})
+
+                return y, None, backward
+
+    With parameters, the constructor sets ``self.params = {"weight": ...}`` and `dtype`, and
+    `backward` returns their gradients by name, without those in `skip`. Of the attributes
+    above, a layer sets those that differ.
+    """
+
+    dtype: np.dtype[Any] | None = None
+    batch_first: bool | None = None
+    input_size: int | None = None
     output_size: int | None = None
     stateful: bool = False
-    takes_ids: bool = False  # x is integers, without an axis of features
-    _params: dict[str, Array]
-    _frozen: bool = False
+    ends_sequence: bool = False
+    takes_ids: bool = False
 
     @abstractmethod
-    def _run(
-        self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
-    ) -> tuple[Array, S]:
-        """Do what `__call__` promises."""
+    def forward(self, call: Call) -> tuple[Array, Any]:
+        """Return the outputs and the final state.
+
+        Parameters
+        ----------
+        call : Call
+            The arguments ``x, state, lengths, return_sequence``, to be checked here.
+
+        Returns
+        -------
+        y : ndarray
+            As `__call__` describes.
+        state : None, ndarray or tuple
+            The final state.
+        """
 
     @abstractmethod
-    def _run_vjp(
-        self,
-        x: Array,
-        state: Any,
-        lengths: Lengths | None,
-        return_sequence: bool,
-        rng: RNG,
-        checkpoint: bool,
-    ) -> tuple[Array, S, Backward]:
-        """Do what `vjp` promises, with the bare function that `Pullback` wraps."""
+    def forward_vjp(self, call: Call) -> tuple[Array, Any, Backward]:
+        """Return what `forward` does, with ``call.rng`` for what is random, and the backward pass.
 
-    @abstractmethod
-    def stream(self, batch: int = 1) -> Stream[S]:
+        Parameters
+        ----------
+        call : Call
+            The arguments of `vjp`.
+
+        Returns
+        -------
+        y, state
+            As for `forward`.
+        backward : callable
+            ``backward(dy, dstate, retain, skip)`` returns `Gradients`; `dy` and `dstate` have
+            been checked. The gradient by x is needed only if ``call.need_x`` and not ``"x" in
+            skip``. With `retain` it will be called again.
+        """
+
+    def stream(self, batch: int = 1) -> Stream:
         """Return a snapshot of the layer that takes one step at a time.
 
         Parameters
@@ -171,9 +242,11 @@ class Layer(ABC, Generic[S]):
 
         Raises
         ------
-        ValueError
-            If the layer is bidirectional: its second direction starts at the end.
+        TypeError, ValueError
+            If `batch` is no integer, or below 1. If the layer has no stream: one of both
+            directions, whose second starts at the end, or one of your own without this method.
         """
+        raise ValueError(f"{self!r} has no stream")
 
     def __call__(
         self,
@@ -182,7 +255,7 @@ class Layer(ABC, Generic[S]):
         lengths: Lengths | None = None,
         *,
         return_sequence: bool = True,
-    ) -> tuple[Array, S]:
+    ) -> tuple[Array, Any]:
         """Return the outputs and the final state, and keep nothing else.
 
         Parameters
@@ -210,7 +283,9 @@ class Layer(ABC, Generic[S]):
         TypeError, ValueError
             If an argument has the wrong kind or dtype; the wrong shape or value.
         """
-        return self._run(x, state, lengths, return_sequence)
+        return self.forward(
+            Call(x, state, lengths, _check.boolean("return_sequence", return_sequence))
+        )
 
     def vjp(
         self,
@@ -221,115 +296,58 @@ class Layer(ABC, Generic[S]):
         rng: RNG = None,
         checkpoint: bool = False,
         return_sequence: bool = True,
-    ) -> tuple[Array, S, Pullback]:
+        need_x: bool = False,
+    ) -> tuple[Array, Any, Pullback]:
         """Return what a call returns and the pullback that gives its gradients.
 
         Parameters
         ----------
         x, state, lengths, return_sequence
             As for a call.
-        rng : None, int or numpy.random.Generator
-            Source of the dropout masks; None draws a fresh seed.
+        rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
+            Source of the dropout masks, for `numpy.random.default_rng`; None draws a fresh seed.
+            An int gives the same masks in every call: in a loop, make one Generator outside it.
         checkpoint : bool
             Keep states only and compute the gates again in the backward pass: extra memory
             then grows as sqrt(T).
+        need_x : bool
+            Have the pullback compute the gradient by x too.
 
         Returns
         -------
         y, state
-            As for a call, with dropout applied.
+            As for a call, with dropout applied. What the pullback reads of them is read-only.
         pullback : Pullback
-            ``dx, dstate, grads = pullback(dy, dstate)``.
-        """
-        y, final, backward = self._run_vjp(x, state, lengths, return_sequence, rng, checkpoint)
-        return y, final, Pullback(self, backward, y, final)
-
-    @property
-    def params(self) -> Params:
-        """Read-only mapping from name to parameter; its arrays are written in place."""
-        return Params(self._params)
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of trainable scalars."""
-        return sum(p.size for p in self.params.values())
-
-    def load(self, params: Mapping[str, Array]) -> None:
-        """Copy `params` into the layer, once everything has been checked.
-
-        Parameters
-        ----------
-        params : mapping of str to ndarray
-            With exactly the keys, shapes and dtype of `self.params`.
+            ``pullback(dy, dstate)`` returns the `Gradients` ``(x, state, params)``.
 
         Raises
         ------
         TypeError, ValueError
-            If a key, kind, dtype or shape differs, or the layer is frozen; nothing is changed.
+            As for a call.
+
+        Examples
+        --------
+        ::
+
+            rng = np.random.default_rng(0)
+            for x, target in batches:
+                y, state, pullback = model.vjp(x, rng=rng)
+                loss, dy = losses.mse(y, target)
+                adam.step(pullback(dy).params)
         """
-        _check.copy_into("params", self.params, params)
-
-    def freeze(self) -> None:
-        """Declare the parameters unchanging: pack them once and make them read-only."""
-        for p in self._params.values():
-            p.flags.writeable = False
-        self._frozen = True
-
-    def unfreeze(self) -> None:
-        """Undo `freeze`."""
-        for p in self._params.values():
-            p.flags.writeable = True
-        self._frozen = False
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, without `rng`, as JSON can hold them."""
-        names = [name for name in _signature(self) if name != "rng"]
-        values = {name: getattr(self, name) for name in names}
-        return {k: v.name if isinstance(v, np.dtype) else v for k, v in values.items()}
-
-    def __repr__(self) -> str:
-        parameters, shown = _signature(self), []
-        for name, value in self.config().items():
-            default = parameters[name].default
-            if default is parameters[name].empty:
-                shown.append(repr(value))
-            elif value != default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__.copy()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        # A read-only array can come out of a pickle over memory that can never be written.
-        self._params = {k: p if p.flags.writeable else p.copy() for k, p in self._params.items()}
-        if self._frozen:
-            self.freeze()
-
-
-def _signature(layer: Layer[Any]) -> Mapping[str, Any]:
-    from inspect import signature  # slow to import, and needed for repr and config only
-
-    return signature(type(layer)).parameters
-
-
-class Stateless(Layer[None]):
-    """A layer whose output at a step depends on that step's input only."""
-
-    def stream(self, batch: int = 1) -> Stream[None]:
-        from .stream import StatelessStream
-
-        return StatelessStream(self)
-
-    def _check_call(self, state: Any, return_sequence: bool) -> None:
-        check_state("state", state, None)
-        if not return_sequence:
-            raise ValueError(
-                "return_sequence is False, expected True:"
-                f" {type(self).__name__} has no state at the end of a sequence"
+        return self._pull(
+            Call(
+                x,
+                state,
+                lengths,
+                _check.boolean("return_sequence", return_sequence),
+                rng,
+                _check.boolean("checkpoint", checkpoint),
+                _check.boolean("need_x", need_x),
             )
+        )
 
-    def _rows(self, leading: tuple[int, ...], lengths: Lengths | None) -> Mask | None:
-        """Return the mask of the steps of x, whose leading axes these are, that count."""
-        return None if lengths is None else step_mask(lengths, leading, self.batch_first)
+    def _pull(self, call: Call) -> tuple[Array, Any, Pullback]:
+        """Return what `vjp` does, for arguments as a `Call`: a container's way to its layers."""
+        y, state, backward = self.forward_vjp(call)
+        return y, state, Pullback(backward, y, state, self.params, self.stateful)

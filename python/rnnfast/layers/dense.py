@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import _check, _rnnfast, init
-from .._check import RNG, Array, Lengths
-from ..ragged import Mask, gather, scatter
-from .base import Backward, Gradients, Stateless
+from .._check import RNG, Array
+from .base import Call
+from .pullback import Backward
+from .stateless import RowsBackward, Stateless
 
 ACTIVATIONS = ("identity", "tanh", "relu", "sigmoid", "softmax")
 
@@ -29,14 +30,27 @@ class Dense(Stateless):
         Order of the axes, (B, T, features) or (T, B, features), that `lengths` refers to.
     dtype : str
         ``"float32"`` or ``"float64"``.
-    rng : None, int or numpy.random.Generator
+    rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Source of the initial parameters, uniform between -1/sqrt(H) and 1/sqrt(H).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind; the wrong value.
+
+    Warnings
+    --------
+    `losses.cross_entropy` and `losses.bce` take logits, the outputs of ``"identity"``, and apply
+    the softmax or sigmoid themselves. After ``activation="softmax"`` it is applied twice: the
+    training runs, and ends in worse predictions.
 
     Notes
     -----
     Parameters: ``weight`` (O, H) and ``bias`` (O). The input has any number of leading axes;
     with `lengths` it has two, and what lies past a length is not computed.
     """
+
+    dtype: np.dtype[Any]
 
     def __init__(
         self,
@@ -52,61 +66,42 @@ class Dense(Stateless):
         self.input_size: int = _check.integer("input_size", input_size, 0)
         self.output_size: int = _check.integer("output_size", output_size, 1)
         self.activation = _check.choice("activation", activation, ACTIVATIONS)
-        self.bias = bool(bias)
-        self.batch_first = bool(batch_first)
+        self.bias = _check.boolean("bias", bias)
+        self.batch_first = _check.boolean("batch_first", batch_first)
         self.dtype = _check.float_dtype(dtype)
-        self._params = {"weight": np.empty((self.output_size, self.input_size), self.dtype)}
+        params = {"weight": np.empty((self.output_size, self.input_size), self.dtype)}
         if self.bias:
-            self._params["bias"] = np.empty(self.output_size, self.dtype)
+            params["bias"] = np.empty(self.output_size, self.dtype)
         generator = _check.generator(rng)
-        for p in self._params.values():
+        for p in params.values():
             init.torch_uniform(p, max(self.input_size, 1), rng=generator)
+        self.params = params
 
-    def _run(
-        self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
-    ) -> tuple[Array, None]:
-        mask = self._check_input(x, state, lengths, return_sequence)
-        y = _rnnfast.dense(gather(x, mask), *self._weights(), self.activation)
-        return scatter(y, mask, x.shape[:-1]), None
+    def forward_vjp(self, call: Call) -> tuple[Array, None, Backward]:
+        y, state, backward = super().forward_vjp(call)
+        y.flags.writeable = False  # without lengths the backward pass reads it
+        return y, state, backward
 
-    def _run_vjp(
-        self,
-        x: Array,
-        state: Any,
-        lengths: Lengths | None,
-        return_sequence: bool,
-        rng: RNG,
-        checkpoint: bool,
-    ) -> tuple[Array, None, Backward]:
-        mask = self._check_input(x, state, lengths, return_sequence)
-        x_rows = gather(x, mask)
-        W, b = self._weights()
-        y_rows = _rnnfast.dense(x_rows, W, b, self.activation)
-
-        def backward(
-            dy: Array | None, dstate: None, retain: bool, skip: frozenset[str]
-        ) -> Gradients:
-            dy_rows = np.zeros_like(y_rows) if dy is None else gather(dy, mask)
-            dx, *grads = _rnnfast.dense_vjp(
-                x_rows, W, y_rows, dy_rows, self.activation, "x" not in skip
-            )
-            if dx is not None:
-                dx = scatter(dx, mask, x.shape[:-1])
-            named = zip(self._params, grads, strict=False)  # without a bias its gradient is last
-            return dx, None, {name: grad for name, grad in named if name not in skip}
-
-        y = scatter(y_rows, mask, x.shape[:-1])
-        y.flags.writeable = mask is not None  # False where the backward pass reads it
-        return y, None, backward
-
-    def _check_input(
-        self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
-    ) -> Mask | None:
-        self._check_call(state, return_sequence)
-        _check.array("x", x, self.dtype, None)
+    def _check_x(self, x: Any) -> Array:
+        checked = _check.array("x", x, self.dtype, None)
         if x.ndim == 0 or x.shape[-1] != self.input_size:
             raise ValueError(f"x has shape {x.shape}, expected (..., H) with H = {self.input_size}")
-        return self._rows(x.shape[:-1], lengths)
+        return checked
+
+    def _apply(self, rows: Array) -> Array:
+        return _rnnfast.dense(rows, *self._weights(), self.activation)
+
+    def _apply_vjp(self, rows: Array, call: Call) -> tuple[Array, RowsBackward]:
+        W, b = self._weights()
+        y = _rnnfast.dense(rows, W, b, self.activation)
+
+        def backward(dy: Array, skip: frozenset[str]) -> tuple[Array | None, dict[str, Array]]:
+            need_x = call.need_x and "x" not in skip
+            dx, *grads = _rnnfast.dense_vjp(rows, W, y, dy, self.activation, need_x)
+            named = zip(self._params, grads, strict=False)  # without a bias its gradient is last
+            return dx, {name: grad for name, grad in named if name not in skip}
+
+        return y, backward
 
     def _weights(self) -> tuple[Array, Array | None]:
         return self._params["weight"], self._params.get("bias")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import _check
-from .._check import RNG, Array, Lengths
-from .base import Backward, Gradients, Stateless
+from .._check import Array
+from .base import Call
+from .stateless import RowsBackward, Stateless
 
 
 def dropout_mask(
@@ -22,7 +23,7 @@ def dropout_mask(
 class Dropout(Stateless):
     """Zero each element with probability p in `vjp`, divide the others by 1 - p [1]_.
 
-    A call, which is inference, returns its input.
+    A call, which is inference, returns a copy of its input. `lengths` have no effect.
 
     Parameters
     ----------
@@ -31,40 +32,37 @@ class Dropout(Stateless):
     dtype : str
         ``"float32"`` or ``"float64"``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind; the wrong value.
+
     References
     ----------
     .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from
        overfitting", JMLR 15 (2014), 1929-1958.
     """
 
+    dtype: np.dtype[Any]
+    ragged = False
+
     def __init__(self, p: float = 0.5, *, dtype: str = "float32") -> None:
         self.p = _check.real("p", p, 0.0, 1.0, "[0, 1)")
         self.dtype = _check.float_dtype(dtype)
-        self._params = {}
 
-    def _run(
-        self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
-    ) -> tuple[Array, None]:
-        self._check_call(state, return_sequence)
-        return _check.array("x", x, self.dtype, None), None
+    def _check_x(self, x: Any) -> Array:
+        checked = _check.array("x", x, self.dtype, None)
+        if x.ndim == 0:
+            raise ValueError("x has shape (), expected (..., I)")
+        return checked
 
-    def _run_vjp(
-        self,
-        x: Array,
-        state: Any,
-        lengths: Lengths | None,
-        return_sequence: bool,
-        rng: RNG,
-        checkpoint: bool,
-    ) -> tuple[Array, None, Backward]:
-        self._run(x, state, lengths, return_sequence)
-        mask = dropout_mask(x.shape, self.p, self.dtype, _check.generator(rng))
+    def _apply(self, rows: Array) -> Array:
+        return rows.copy()
 
-        def backward(
-            dy: Array | None, dstate: None, retain: bool, skip: frozenset[str]
-        ) -> Gradients:
-            if "x" in skip:
-                return None, None, {}
-            return np.zeros(x.shape, self.dtype) if dy is None else dy * mask, None, {}
+    def _apply_vjp(self, rows: Array, call: Call) -> tuple[Array, RowsBackward]:
+        mask = dropout_mask(rows.shape, self.p, self.dtype, _check.generator(call.rng))
 
-        return x * mask, None, backward
+        def backward(dy: Array, skip: frozenset[str]) -> tuple[Array | None, dict[str, Array]]:
+            return dy * mask if call.need_x and "x" not in skip else None, {}
+
+        return rows * mask, backward

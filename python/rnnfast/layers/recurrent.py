@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from copy import deepcopy
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .. import _check, _rnnfast, init
-from .._check import RNG, Array, Lengths
-from .base import Backward, Gradients, Layer, S, Spec, check_state
+from .._check import RNG, Array
+from .base import Call, Layer
 from .dropout import dropout_mask
-
-if TYPE_CHECKING:
-    from .stream import Stream
-
-# The functional API's name of each parameter, by the stem of PyTorch's.
-_WEIGHTS = {
-    "weight_ih": "W_ax",
-    "weight_hh": "W_aa",
-    "bias_ih": "b_a",
-    "bias_hh": "b_aa",
-    "weight_peephole": "peephole",
-}
-_CELLS = {cell["name"]: cell for cell in _rnnfast.cells()}
+from .pullback import Backward, Gradients
+from .stacked import CELLS, Stacked
+from .state import check_state, refuse_lengths
+from .stream import Rows, Stream, check_out, check_rows
 
 # W_ax, W_aa, b_a, b_aa, peephole.
 Weights: TypeAlias = "tuple[Array, Array, Array | None, Array | None, Array | None]"
@@ -36,10 +28,10 @@ Runner: TypeAlias = "Callable[[int, Array, Any, Array | None, bool], tuple[Array
 
 def variants(prefix: str) -> tuple[str, ...]:
     """Return what can follow `prefix` in the name of a registry cell."""
-    return tuple(name[len(prefix) :] for name in _CELLS if name.startswith(prefix))
+    return tuple(name[len(prefix) :] for name in CELLS if name.startswith(prefix))
 
 
-class Recurrent(Layer[S]):
+class Recurrent(Layer):
     """Stack of recurrent layers of one registry cell.
 
     `RNN`, `LSTM` and `GRU` are this class with their cell's name filled in; a cell without a
@@ -65,8 +57,18 @@ class Recurrent(Layer[S]):
         Run each layer in both directions; y is (T, B, 2*H), the forward direction first.
     dtype : str
         ``"float32"`` or ``"float64"``.
-    rng : None, int or numpy.random.Generator
+    rng : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Source of the initial parameters, uniform between -1/sqrt(H) and 1/sqrt(H).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind; the wrong value.
+
+    Warns
+    -----
+    UserWarning
+        If there is dropout, and only one layer: it has nowhere to act.
 
     Notes
     -----
@@ -77,6 +79,8 @@ class Recurrent(Layer[S]):
     ``_reverse``.
     """
 
+    dtype: np.dtype[Any]
+    batch_first: bool
     stateful = True
 
     def __init__(
@@ -93,86 +97,76 @@ class Recurrent(Layer[S]):
         dtype: str = "float32",
         rng: RNG = None,
     ) -> None:
-        self.cell = _check.choice("cell", cell, tuple(_CELLS))
+        self.cell = _check.choice("cell", cell, tuple(CELLS))
         self.input_size: int = _check.integer("input_size", input_size, 0)
         self.hidden_size = _check.integer("hidden_size", hidden_size, 1)
         self.num_layers = _check.integer("num_layers", num_layers, 1)
-        self.bias = bool(bias)
-        self.batch_first = bool(batch_first)
+        self.bias = _check.boolean("bias", bias)
+        self.batch_first = _check.boolean("batch_first", batch_first)
         self.dropout = _check.real("dropout", dropout, 0.0, 1.0, "[0, 1)")
-        self.bidirectional = bool(bidirectional)
+        self.bidirectional = _check.boolean("bidirectional", bidirectional)
         self.dtype = _check.float_dtype(dtype)
         self.directions = 2 if self.bidirectional else 1
         self.output_size: int = self.directions * self.hidden_size
-        self.num_states: int = _CELLS[cell]["states"]
-        self._packed: list[Any] | None = None
-        self._names = self._parameter_names()
-        self._params = {}
+        self._stack = Stacked(
+            cell, self.input_size, self.hidden_size, self.num_layers, self.directions, self.dtype
+        )
+        self.num_states: int = self._stack.num_states
+        self._names = self._stack.names(self.bias)
+        params = {}
         generator = _check.generator(rng)
         for k, names in enumerate(self._names):
             for weight, name in names.items():
-                self._params[name] = np.empty(self._shape(weight, k), self.dtype)
-                init.torch_uniform(self._params[name], self.hidden_size, rng=generator)
+                params[name] = np.empty(self._stack.shape(weight, k), self.dtype)
+                init.torch_uniform(params[name], self.hidden_size, rng=generator)
+        self.params = params
+        self._find_weights()
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                "dropout acts on the outputs of all layers but the last, so that it expects"
+                f" num_layers greater than 1, but got dropout={self.dropout} and num_layers=1",
+                stacklevel=3,
+            )
 
-    def _parameter_names(self) -> list[dict[str, str]]:
-        """Return, for each layer and direction, its parameters by their functional names."""
-        absent = set() if self.bias else {"b_a", "b_aa"}
-        if not _CELLS[self.cell]["params"]:
-            absent.add("peephole")
-        suffixes = product(range(self.num_layers), ("", "_reverse")[: self.directions])
-        return [
-            {w: f"{stem}_l{layer}{suffix}" for stem, w in _WEIGHTS.items() if w not in absent}
-            for layer, suffix in suffixes
+    def _find_weights(self) -> None:
+        """List the weights of each layer and direction, None where the layer has none."""
+        params, get = self._params, self._params.get
+        self._weights: list[Weights] = [
+            (
+                params[names["W_ax"]],
+                params[names["W_aa"]],
+                get(names.get("b_a", "")),
+                get(names.get("b_aa", "")),
+                get(names.get("peephole", "")),
+            )
+            for names in self._names
         ]
+        self._packed: list[Any] = [None] * self._stack.count
 
-    def _shape(self, weight: str, k: int) -> tuple[int, ...]:
-        H, cell = self.hidden_size, _CELLS[self.cell]
-        rows = cell["gates"] * H
-        if weight == "W_ax":
-            return (rows, self.input_size if k < self.directions else self.output_size)
-        return {"W_aa": (rows, H), "peephole": (cell["params"], H)}.get(weight, (rows,))
-
-    def _weights(self, k: int) -> Weights:
-        """Return the weights of direction number k, None where the layer has none."""
-        names, params = self._names[k], self._params
-        W_ax, W_aa = params[names["W_ax"]], params[names["W_aa"]]
-        b_a, b_aa = (params[names["b_a"]], params[names["b_aa"]]) if self.bias else (None, None)
-        return W_ax, W_aa, b_a, b_aa, params.get(names.get("peephole", ""))
-
-    def _run(
-        self, x: Array, state: Any, lengths: Lengths | None, return_sequence: bool
-    ) -> tuple[Array, S]:
+    def forward(self, call: Call) -> tuple[Array, Any]:
         packed = self._packed  # read once: another thread may unfreeze meanwhile
 
         def run(
             k: int, x: Array, state: Any, out: Array | None, sequence: bool
         ) -> tuple[Array | None, Any]:
             return _rnnfast.run(
-                self.cell, x, state, *self._weights(k), lengths, self._reverse(k), out,
-                sequence, None if packed is None else packed[k],
+                self.cell, x, state, *self._weights[k], call.lengths, self._stack.is_reverse(k),
+                out, sequence, packed[k],
             )  # fmt: skip
 
-        return self._forward(x, state, lengths, return_sequence, run, lambda y: y)
+        return self._forward(call, run, lambda y: y)
 
-    def _run_vjp(
-        self,
-        x: Array,
-        state: Any,
-        lengths: Lengths | None,
-        return_sequence: bool,
-        rng: RNG,
-        checkpoint: bool,
-    ) -> tuple[Array, S, Backward]:
+    def forward_vjp(self, call: Call) -> tuple[Array, Any, Backward]:
         pullbacks: list[Any] = []
         masks: list[Array] = []
-        generator = _check.generator(rng) if self.dropout else None
+        generator = _check.generator(call.rng) if self.dropout else None
 
         def run(
             k: int, x: Array, state: Any, out: Array | None, sequence: bool
         ) -> tuple[Array | None, Any]:
             a, final, pullback = _rnnfast.run_vjp(
-                self.cell, x, state, *self._weights(k), lengths, self._reverse(k), out,
-                sequence, checkpoint,
+                self.cell, x, state, *self._weights[k], call.lengths, self._stack.is_reverse(k),
+                out, sequence, call.checkpoint,
             )  # fmt: skip
             pullbacks.append(pullback)
             return a, final
@@ -183,57 +177,54 @@ class Recurrent(Layer[S]):
             masks.append(dropout_mask(y.shape, self.dropout, self.dtype, generator))
             return y * masks[-1]
 
-        y, final = self._forward(x, state, lengths, return_sequence, run, drop)
-        batched = x.ndim == 3
-
         def backward(
             dy: Array | None, dstate: Any, retain: bool, skip: frozenset[str]
         ) -> Gradients:
-            dstates = self._split(dstate, batched)
-            if dy is not None and return_sequence:
+            batched = call.x.ndim == 3
+            dstates = self._stack.split(dstate, batched)
+            if dy is not None and call.return_sequence:
                 dy = self._time_first(dy)
             elif dy is not None:
-                self._add_to_ends(dstates, dy if batched else dy[None])
+                self._stack.add_to_ends(dstates, dy if batched else dy[None])
                 dy = None
+            skip = skip if call.need_x else skip | {"x"}
             dx, dinitial, grads = self._backward(dy, dstates, retain, skip, pullbacks, masks)
             if dx is not None:
                 dx = self._undo_time_first(dx, batched)
-            return dx, self._join(dinitial, batched), grads
+            return Gradients(dx, self._stack.join(dinitial, batched), grads)
 
-        return y, final, backward
+        return *self._forward(call, run, drop), backward
 
     def _forward(
-        self,
-        x: Array,
-        state: Any,
-        lengths: Lengths | None,
-        return_sequence: bool,
-        run: Runner,
-        drop: Callable[[Array], Array],
-    ) -> tuple[Array, S]:
+        self, call: Call, run: Runner, drop: Callable[[Array], Array]
+    ) -> tuple[Array, Any]:
         """Run every layer and direction in the order of their index, with `drop` between."""
-        self._check_call(x, state, lengths)
-        batched = x.ndim == 3
-        x = self._time_first(x)
-        states = self._split(state, batched)
-        ends: list[Any] = []
+        self._check_call(call)
+        stack, batched = self._stack, call.x.ndim == 3
+        if stack.count == 1 and batched and not self.batch_first:
+            # Where the loop below would take longer than the kernel.
+            [state] = stack.split(call.state, batched)
+            y, final = run(0, call.x, state, None, call.return_sequence)
+            return stack.ends([final]) if y is None else y, stack.join([final], batched)
+        x = self._time_first(call.x)
+        states = stack.split(call.state, batched)
+        finals: list[Any] = []
         for layer in range(self.num_layers):
             last = layer == self.num_layers - 1
-            sequence = return_sequence or not last
+            sequence = call.return_sequence or not last
             y = None
             if sequence:
                 y = self._new_output(x.shape[:2], self.batch_first and batched and last)
-            for k in self._numbers(layer):
-                a, end = run(k, x, states[k], self._columns(y, k), sequence)
-                ends.append(end)
+            for k in stack.numbers(layer):
+                a, final = run(k, x, states[k], stack.columns(y, k), sequence)
+                finals.append(final)
             y = a if y is None else y
             if y is not None and not last:
                 x = drop(y)
-        final = self._join(ends, batched)
+        final = stack.join(finals, batched)
         if y is not None:
             return self._undo_time_first(y, batched), final
-        tops = ends[-self.directions :]
-        y = np.concatenate([end[0] if self.num_states > 1 else end for end in tops], axis=1)
+        y = stack.ends(finals)
         return y if batched else y[0], final
 
     def _backward(
@@ -250,13 +241,13 @@ class Recurrent(Layer[S]):
         found: dict[str, Array] = {}
         for layer in reversed(range(self.num_layers)):
             dx: Array | None = None
-            for k in self._numbers(layer):
+            for k in self._stack.numbers(layer):
                 names = self._names[k]
                 leave_out = [weight for weight, name in names.items() if name in skip]
                 if layer == 0 and "x" in skip:
                     leave_out.append("x")
                 grads = pullbacks[k](
-                    self._columns(dy, k), dstates[k], retain=retain, skip=leave_out
+                    self._stack.columns(dy, k), dstates[k], retain=retain, skip=leave_out
                 )
                 found |= {name: grads[w] for w, name in names.items() if w in grads}
                 dinitial[k] = (grads["a0"], grads["c0"]) if self.num_states > 1 else grads["a0"]
@@ -267,33 +258,20 @@ class Recurrent(Layer[S]):
             dy = dx
         return dy, dinitial, {name: found[name] for name in self._params if name in found}
 
-    def _check_call(self, x: Array, state: Any, lengths: Lengths | None) -> None:
+    def _check_call(self, call: Call) -> None:
+        x = call.x
         _check.array("x", x, self.dtype, None)
         axes = "(B, T, I)" if self.batch_first else "(T, B, I)"
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ValueError(
                 f"x has shape {x.shape}, expected {axes} or (T, I) with I = {self.input_size}"
             )
-        if x.ndim == 2 and lengths is not None:
+        if x.ndim == 2 and call.lengths is not None:
             raise ValueError(f"lengths is not allowed with an x of shape (T, I), expected {axes}")
-        if state is None:
-            return
-        B = () if x.ndim == 2 else (x.shape[0 if self.batch_first else 1],)
-        part = Spec((len(self._names), *B, self.hidden_size), self.dtype)
-        check_state("state", state, part if self.num_states == 1 else (part,) * self.num_states)
-
-    def _numbers(self, layer: int) -> range:
-        return range(layer * self.directions, (layer + 1) * self.directions)
-
-    def _reverse(self, k: int) -> bool:
-        return k % self.directions == 1
-
-    def _columns(self, y: Array | None, k: int) -> Array | None:
-        """Return the part of y (T, B, D*H) that belongs to the direction of number k."""
-        if y is None or self.directions == 1:
-            return y
-        start = self.hidden_size * (k % self.directions)
-        return y[:, :, start : start + self.hidden_size]
+        if call.state is not None:
+            refuse_lengths(call.state)
+            B = () if x.ndim == 2 else (x.shape[0 if self.batch_first else 1],)
+            check_state("state", call.state, self._stack.spec(B))
 
     def _new_output(self, leading: tuple[int, ...], batch_first: bool) -> Array | None:
         """Return an empty array (T, B, D*H), in memory (B, T, D*H) if `batch_first`.
@@ -317,55 +295,101 @@ class Recurrent(Layer[S]):
             return x[:, 0]
         return x.swapaxes(0, 1) if self.batch_first else x
 
-    def _split(self, state: Any, batched: bool) -> list[Any]:
-        """Return the state of each layer and direction, as the cell takes it."""
-        if state is None:
-            return [None] * len(self._names)
-        halves = (state,) if self.num_states == 1 else state
-        split: list[Any] = []
-        for k in range(len(self._names)):
-            parts = [None if h is None else h[k] if batched else h[k][None] for h in halves]
-            split.append(parts[0] if self.num_states == 1 else tuple(parts))
-        return split
-
-    def _join(self, states: list[Any], batched: bool) -> Any:
-        """Undo `_split`."""
-        halves = [states] if self.num_states == 1 else zip(*states, strict=True)
-        # np.stack would take as long as a small call of the kernel.
-        joined = [p[0][None] if len(p) == 1 else np.stack(p) for p in halves]
-        if not batched:
-            joined = [half[:, 0] for half in joined]
-        return joined[0] if self.num_states == 1 else tuple(joined)
-
-    def _add_to_ends(self, dstates: list[Any], dy: Array) -> None:
-        """Add dy (B, D*H), the gradient of the last layer's final outputs, to its states'."""
-        for k in self._numbers(self.num_layers - 1):
-            da = dy[:, self.hidden_size * (k % self.directions) :][:, : self.hidden_size]
-            if self.num_states == 1:
-                dstates[k] = da if dstates[k] is None else dstates[k] + da
-            else:
-                first, *others = dstates[k] or (None,) * self.num_states
-                dstates[k] = (da if first is None else first + da, *others)
-
     def freeze(self) -> None:
-        """Declare the parameters unchanging: pack them once and make them read-only.
-
-        Views of them made before stay writeable; writing through one goes unnoticed.
-        """
         super().freeze()
-        self._packed = [
-            _rnnfast.pack(self.cell, *self._weights(k)) for k in range(len(self._names))
-        ]
+        self._packed = [_rnnfast.pack(self.cell, *weights) for weights in self._weights]
 
     def unfreeze(self) -> None:
-        """Undo `freeze`."""
         super().unfreeze()
-        self._packed = None
+        self._packed = [None] * self._stack.count
 
-    def stream(self, batch: int = 1) -> Stream[S]:
-        from .stream import RecurrentStream
-
+    def stream(self, batch: int = 1) -> Stream:
         return RecurrentStream(self, batch)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_packed": None}  # made again by the copy's freeze()
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_weights", "_packed")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._find_weights()
+        if self._frozen:
+            self.freeze()
+
+
+class RecurrentStream(Stream):
+    """Stream of a `Recurrent` layer."""
+
+    def __init__(self, layer: Recurrent, batch: int) -> None:
+        if layer.bidirectional:
+            raise ValueError(
+                "stream needs bidirectional=False, got a layer with bidirectional=True,"
+                " whose second direction starts at the end of the sequence"
+            )
+        self.batch = _check.integer("batch", batch, 1)
+        self._layer = layer
+        self._start()
+
+    def _start(self) -> None:
+        """Take a snapshot of the layer, with a state of zero."""
+        # The native streams keep packed weights only, which a copy of a stream cannot use.
+        self._weights = deepcopy(self._layer._weights)
+        self._make_cells()
+
+    def _make_cells(self) -> None:
+        layer = self._layer
+        self._size = (self.batch, layer.hidden_size)
+        self._between = [np.empty(self._size, layer.dtype) for _ in range(layer.num_layers - 1)]
+        self._cells = [_rnnfast.Stream(layer.cell, *w, self.batch) for w in self._weights]
+
+    def step(self, x_t: Array, out: Array | None = None) -> Array:
+        if isinstance(x_t, np.ndarray) and x_t.ndim == 1 and self.batch == 1:
+            y: Array = self.step(x_t[None], out[None] if isinstance(out, np.ndarray) else out)[0]
+            return y if out is None else out
+        if self._between:
+            if out is not None:  # before the first layer's state changes
+                check_out(out, self._layer.dtype, self._size)
+            for cell, between in zip(self._cells, self._between, strict=False):
+                x_t = cell.step(x_t, between)
+        return self._cells[-1].step(x_t, out)
+
+    @property
+    def state(self) -> Any:
+        return self._layer._stack.join([cell.state for cell in self._cells], batched=True)
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._check_state("state", state)
+        parts = self._layer._stack.split(state, self._is_batched(state))
+        for cell, part in zip(self._cells, parts, strict=True):
+            cell.set_state(part)
+
+    def _check_state(self, name: str, state: Any) -> None:
+        batch = (self.batch,) if self._is_batched(state) else ()
+        check_state(name, state, self._layer._stack.spec(batch))
+
+    def _is_batched(self, state: Any) -> bool:
+        """Tell whether `state` has a batch axis; that of a call on one sequence has none."""
+        halves = state if isinstance(state, tuple | list) else (state,)
+        return self.batch > 1 or all(np.ndim(h) != 2 for h in halves if isinstance(h, np.ndarray))
+
+    def reset(self, rows: Rows | None = None) -> None:
+        chosen = check_rows(rows, self.batch)
+        for cell in self._cells:
+            cell.reset(chosen)
+
+    def reload(self) -> None:
+        state = self.state
+        self._start()
+        self.state = state
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "layer": self._layer, "batch": self.batch, "weights": self._weights,
+            "state": self.state,
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._layer, self.batch = state["layer"], state["batch"]
+        self._weights = state["weights"]
+        self._make_cells()
+        self.state = state["state"]

@@ -1,27 +1,29 @@
-"""Streams: a layer's snapshot that takes one step at a time and keeps the state in between."""
+"""What all streams share: a layer's snapshot takes one step at a time and keeps the state."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from .. import _check, _rnnfast
+from .. import _check
 from .._check import Array
-from .base import Layer, S, Spec, check_state
+from .state import check_state, specs
 
-if TYPE_CHECKING:
-    from .recurrent import Recurrent
-    from .sequential import Sequential
+Rows: TypeAlias = "list[int] | tuple[int, ...] | npt.NDArray[np.integer[Any] | np.bool_]"
 
 
-class Stream(ABC, Generic[S]):
+class Stream(ABC):
     """Steps a snapshot of a layer's parameters through sequences that arrive in pieces.
 
-    Made by `Layer.stream`. One stream serves one caller at a time.
+    Made by `Layer.stream`. One stream serves one caller at a time. A copy, of the modules copy
+    or pickle, has the snapshot and a state of its own; only that of `copy.copy` goes on reading
+    the same layer in `reload`.
     """
+
+    batch: int
 
     @abstractmethod
     def step(self, x_t: Array, out: Array | None = None) -> Array:
@@ -48,146 +50,64 @@ class Stream(ABC, Generic[S]):
 
     @property
     @abstractmethod
-    def state(self) -> S:
-        """Copy of the state, as the layer returns it; assign a state, or None, to replace it."""
+    def state(self) -> Any:
+        """Copy of the state, as the layer returns it; assign a state, or None, to replace it.
+
+        With ``batch=1`` a state without the batch axis, of a call on one sequence (T, I), can be
+        assigned too; the copy always has the axis: such a call takes ``state[:, 0]``.
+        """
 
     @state.setter
     @abstractmethod
     def state(self, state: Any) -> None: ...
 
     @abstractmethod
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Set the state to zero, of every sequence or of those with the indices `rows`."""
+    def reset(self, rows: Rows | None = None) -> None:
+        """Set the state to zero.
+
+        Parameters
+        ----------
+        rows : integers, or booleans (B,), optional
+            Indices of the sequences to reset, or a mask of them; all of them by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `rows` is of another kind, or outside the batch; the state is as it was.
+        """
 
     @abstractmethod
     def reload(self) -> None:
         """Take the layer's parameters as they are now, and keep the state."""
 
-
-class RecurrentStream(Stream[S]):
-    """Stream of a `Recurrent` layer."""
-
-    def __init__(self, layer: Recurrent[S], batch: int) -> None:
-        if layer.bidirectional:
-            raise ValueError(
-                "stream needs bidirectional=False, got a layer with bidirectional=True,"
-                " whose second direction starts at the end of the sequence"
-            )
-        self.batch = _check.integer("batch", batch, 1)
-        self._layer = layer
-        self._size = (self.batch, layer.hidden_size)
-        self._between = [np.empty(self._size, layer.dtype) for _ in range(layer.num_layers - 1)]
-        self._cells = self._snapshot()
-
-    def _snapshot(self) -> list[_rnnfast.Stream]:
-        layer = self._layer
-        return [
-            _rnnfast.Stream(layer.cell, *layer._weights(k), self.batch)
-            for k in range(layer.num_layers)
-        ]
-
-    def step(self, x_t: Array, out: Array | None = None) -> Array:
-        if isinstance(x_t, np.ndarray) and x_t.ndim == 1 and self.batch == 1:
-            y: Array = self.step(x_t[None], out[None] if isinstance(out, np.ndarray) else out)[0]
-            return y if out is None else out
-        if self._between:
-            if out is not None:  # before the first layer's state changes
-                check_out(out, self._layer.dtype, self._size)
-            for cell, between in zip(self._cells, self._between, strict=False):
-                x_t = cell.step(x_t, between)
-        return self._cells[-1].step(x_t, out)
-
-    @property
-    def state(self) -> S:
-        joined: S = self._layer._join([cell.state for cell in self._cells], batched=True)
-        return joined
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        spec = Spec((len(self._cells), *self._size), self._layer.dtype)
-        n = self._layer.num_states
-        check_state("state", state, spec if n == 1 else (spec,) * n)
-        for cell, part in zip(self._cells, self._layer._split(state, batched=True), strict=True):
-            cell.set_state(part)
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        for cell in self._cells:
-            cell.reset(rows)
-
-    def reload(self) -> None:
-        state, self._cells = self.state, self._snapshot()
-        self.state = state
-
-
-class StatelessStream(Stream[None]):
-    """Stream of a layer that has no state."""
-
-    def __init__(self, layer: Layer[None]) -> None:
-        self._layer = layer
-        self.reload()
-
-    def step(self, x_t: Array, out: Array | None = None) -> Array:
-        y, _ = self._snapshot(x_t)
-        if out is None:
-            return y
-        check_out(out, y.dtype, y.shape)
-        out[...] = y
-        return out
-
-    @property
-    def state(self) -> None:
-        return None
-
-    @state.setter
-    def state(self, state: None) -> None:
-        check_state("state", state, None)
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        pass
-
-    def reload(self) -> None:
-        from copy import deepcopy  # NumPy does without it; this keeps the import of rnnfast fast
-
-        self._snapshot = deepcopy(self._layer)
-
-
-class SequentialStream(Stream[tuple[Any, ...]]):
-    """Stream of a `Sequential`: one stream a layer."""
-
-    def __init__(self, chain: Sequential, batch: int) -> None:
-        self._chain = chain
-        self._streams = [layer.stream(batch) for layer in chain.layers]
-
-    def step(self, x_t: Array, out: Array | None = None) -> Array:
-        if out is not None:  # before the first layer's state changes
-            leading = np.shape(x_t) if self._chain.takes_ids else np.shape(x_t)[:-1]
-            size = self._chain.output_size or np.shape(x_t)[-1]
-            check_out(out, self._chain.dtype, (*leading, size))
-        for stream in self._streams[:-1]:
-            x_t = stream.step(x_t)
-        return self._streams[-1].step(x_t, out)
-
-    @property
-    def state(self) -> tuple[Any, ...]:
-        return tuple(stream.state for stream in self._streams)
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        check_state("state", state, self.state)
-        parts = (None,) * len(self._streams) if state is None else state
-        for stream, part in zip(self._streams, parts, strict=True):
-            stream.state = part
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        for stream in self._streams:
-            stream.reset(rows)
-
-    def reload(self) -> None:
-        for stream in self._streams:
-            stream.reload()
+    def _check_state(self, name: str, state: Any) -> None:
+        """Require that `state`, called `name`, can be assigned to the stream's state."""
+        check_state(name, state, specs(self.state))
 
 
 def check_out(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Require that `out` can take a result of this dtype and shape."""
     _check.array("out", out, dtype, shape)
     _check.writeable("out", out)
+
+
+def check_rows(rows: Any, batch: int) -> list[int]:
+    """Return the argument `rows` of `Stream.reset` as a list of indices."""
+    if rows is None:
+        return list(range(batch))
+    expected = f"expected integers, or booleans (B,) = ({batch},)"
+    if isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind in "iub":
+        rows = rows.tolist()
+    if not isinstance(rows, list | tuple):
+        came = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else ""
+        raise TypeError(f"rows is a {type(rows).__name__} {came}".rstrip() + f", {expected}")
+    if rows and all(isinstance(b, bool | np.bool_) for b in rows):
+        if len(rows) != batch:
+            raise ValueError(f"rows has {len(rows)} booleans, {expected}")
+        return [b for b, chosen in enumerate(rows) if chosen]
+    for b in rows:
+        if isinstance(b, bool | np.bool_) or not isinstance(b, int | np.integer):
+            raise TypeError(f"rows has a {type(b).__name__}, {expected}")
+        if not 0 <= b < batch:
+            raise ValueError(f"rows has {b}, expected 0 <= row < B = {batch}")
+    return [int(b) for b in rows]

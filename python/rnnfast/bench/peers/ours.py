@@ -40,8 +40,8 @@ def build_frozen(case: Case, data: Data, threads: int) -> Program:
     return _inference(layer, data)
 
 
-def _recurrent(case: Case, data: Data) -> Recurrent[Any]:
-    layer: Recurrent[Any] = Recurrent(
+def _recurrent(case: Case, data: Data) -> Recurrent:
+    layer: Recurrent = Recurrent(
         case.cell,
         case.I,
         case.H,
@@ -61,7 +61,7 @@ def _tuple(state: Any) -> tuple[Any, ...]:
     return state if isinstance(state, tuple) else (state,)
 
 
-def _inference(layer: Recurrent[Any], data: Data) -> Program:
+def _inference(layer: Recurrent, data: Data) -> Program:
     state = _state(data)
     return Program(
         lambda: layer(data.x, state, data.lengths),
@@ -75,7 +75,9 @@ def _layer(case: Case, data: Data, checkpoint: bool) -> Program:
         return _inference(layer, data)
 
     def training() -> Any:
-        y, end, pullback = layer.vjp(data.x, state, data.lengths, checkpoint=checkpoint)
+        y, end, pullback = layer.vjp(
+            data.x, state, data.lengths, checkpoint=checkpoint, need_x=True
+        )
         return y, end, pullback(data.dy)
 
     def results(result: Any) -> Any:
@@ -107,7 +109,7 @@ def _model(case: Case, data: Data, checkpoint: bool) -> Program:
     def training() -> tuple[float, float]:
         logits, _, pullback = model.vjp(data.x, state, checkpoint=checkpoint)
         loss, dlogits = rnnfast.losses.cross_entropy(logits, data.target)
-        _, _, grads = pullback(dlogits, skip=("x",))
+        grads = pullback(dlogits).params
         norm = rnnfast.optim.clip_by_norm(grads, MAX_NORM)
         adam.step(grads)
         return loss, norm
