@@ -93,6 +93,12 @@ def sanitize(session: nox.Session) -> None:
 
 
 @nox.session
+def tsan(session: nox.Session) -> None:
+    """The C++ tests of threads under ThreadSanitizer."""
+    ctest(session, "tsan")
+
+
+@nox.session
 def symbols(session: nox.Session) -> None:
     """The optimised build: the C++ tests, and no weak symbol in a tier's objects."""
     ctest(session, "release")

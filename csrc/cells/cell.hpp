@@ -13,6 +13,11 @@
 //              stage_begin[s + 1]. Its recurrent operand is a_prev, or for a later stage the vector
 //              that the stage before left in saved[operand[s]], a slot from `deltas` on: the
 //              gradients of the weights still read it when the deltas are written
+//   saved_by[i], delta_by[i]
+//              the stage whose forward step writes saved[i], and whose backward step writes
+//              delta[i]: no other writes there, since threads that share the units may be in
+//              different stages. A delta is written before the products that read it: by the stage
+//              that finishes its gate, or a later one
 //   x_slot[g], r_slot[g]
 //              the slots of the gradients of W_ax x + b_a and of the recurrent sum of gate g. They
 //              are the same slot unless the cell uses the two sums apart (`split`); the slots of
@@ -51,7 +56,7 @@ struct Backward {
   // the recurrent products. An earlier stage finds what the later ones have put there.
   V dstate[Cell::states];
   V doperand;             // the gradient of the vector that this stage left as operand
-  V delta[Cell::deltas];  // by slot; a stage writes those it finishes
+  V delta[Cell::deltas];  // by slot; a stage writes those that delta_by gives it
   V dparam[at_least_one(Cell::params)];  // what this step adds to the gradient of param
 };
 
@@ -64,6 +69,8 @@ struct CellOf {
   static constexpr int stages = 1;
   static constexpr int stage_begin[] = {0, n};
   static constexpr int operand[] = {-1};
+  static constexpr int saved_by[] = {0, 0, 0, 0};
+  static constexpr int delta_by[] = {0, 0, 0, 0};
   static constexpr int x_slot[] = {0, 1, 2, 3};
   static constexpr int r_slot[] = {0, 1, 2, 3};
 };

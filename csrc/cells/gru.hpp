@@ -50,6 +50,8 @@ struct GruBefore : CellOf<3> {
   static constexpr int stages = 2;
   static constexpr int stage_begin[] = {0, 2, 3};
   static constexpr int operand[] = {-1, 3};
+  static constexpr int saved_by[] = {0, 0, 1, 0};
+  static constexpr int delta_by[] = {0, 1, 1};  // of z too: n's place holds its delta afterwards
 
   template <int stage, class R, class S>
   [[gnu::always_inline]] static void forward(S& s) {

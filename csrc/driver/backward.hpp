@@ -114,9 +114,6 @@ void backward_rows(const BackRows<R>& q) noexcept {
         d.dstate[i] = load(q.dstate[i] + state);
       }
       for (int i = 0; i < Cell::params; ++i) d.param[i] = load(q.param + i * q.units + unit);
-      // a stage leaves the slots of the others as they are
-      for (int i = 0; i < Cell::deltas && Cell::stages > 1; ++i)
-        d.delta[i] = is_last ? d.saved[i] : load(delta + i * q.units);
       if constexpr (is_last) {
         if (q.da != nullptr) {
           const R* da = q.da + q.da_offset[r] + unit;
@@ -126,13 +123,10 @@ void backward_rows(const BackRows<R>& q) noexcept {
         d.doperand = load(q.doperand + state);
       }
       Cell::template backward<s, R>(d);
-      for (int i = 0; i < Cell::deltas; ++i) {
-        // a lane beyond H stays 0 even where a NaN or Inf would make it NaN
-        if (real < W)
-          store(delta + i * q.units, V{}), store_first(delta + i * q.units, d.delta[i], real);
-        else
-          store(delta + i * q.units, d.delta[i]);
-      }
+      // a lane beyond H is 0 even where a NaN or Inf would make it NaN
+      for (int i = 0; i < Cell::deltas; ++i)
+        if (Cell::delta_by[i] == s)
+          store(delta + i * q.units, real < W ? first_lanes(d.delta[i], real) : d.delta[i]);
       for (int i = 0; i < Cell::states; ++i) store(q.dstate[i] + state, d.dstate[i]);
       for (int i = 0; i < Cell::params; ++i)
         store(q.dparam + i * q.units + unit, load(q.dparam + i * q.units + unit) + d.dparam[i]);
@@ -174,7 +168,6 @@ class BackwardPass {
     scratch_.doperand = BackwardScratch<Cell, R>(arena, z_, p_.I).doperand;
   }
 
-  bool stopped() { return gang_.stopped(); }
   idx last_step(idx last) const { return last < g_.steps ? last : g_.steps; }
 
   // The carried gradients before anything has flowed back: those of the final states.
@@ -205,26 +198,29 @@ class BackwardPass {
     if (z_.delta_chunks) delta_first_ = first;
   }
 
-  // Steps [first, last) from the end: deltas, and what they carry back.
-  void through_time(idx first, idx last) {
+  // Steps [first, last) from the end: deltas, and what they carry back. False: it was stopped.
+  bool through_time(idx first, idx last) {
     idx active = g_.active(last - 1, g_.rows);
     for (idx s = last - 1; s >= first; --s) {
+      if ((last - 1 - s) % z_.poll_steps == 0 && gang_.stopped()) return false;
       active = g_.active(s, active);
       step(s, active);
     }
+    return true;
   }
 
   // dx of steps [first, last), all columns.
   void input_gradient(idx first, idx last) {
     input_gradient(first, last, 0, round_up<R>(p_.I) / lanes<R>);
   }
-  // The same for some blocks of columns.
+  // The same for some blocks of columns, by one thread alone.
   void input_gradient(idx first, idx last, idx first_block, idx last_block) {
     if (p_.dx == nullptr) return;
     const idx rows = collect(first, last, all_x<Cell>.first);
     constexpr idx W = lanes<R>;
     for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - delta_;
     for_each_panel(first_block, last_block, max_vectors, [&](idx block, int vectors) {
+      if (gang_.stopped()) return;
       const idx column = block * W, width = vectors * W;
       const idx valid = p_.I - column < width ? p_.I - column : width;
       carry_back(all_x<Cell>, Cell::gates, p_.W_ax, p_.I, back_.W_ax, delta_, nullptr,
@@ -240,7 +236,7 @@ class BackwardPass {
   }
 
   // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts;
-  // where they are `fresh`, writes dW_ax and dW_aa.
+  // where they are `fresh`, writes dW_ax and dW_aa. By one thread alone.
   void weight_gradients(idx first, idx last, const WeightGradients<R>& w, idx part, idx parts,
                         bool fresh) {
     idx rows = collect(first, last, all_x<Cell>.first);
@@ -379,7 +375,7 @@ class BackwardPass {
                        end < gates * z_.units ? end : gates * z_.units,
                        C,
                        fresh};
-    add_transposed(t, scratch_.transposed);
+    add_transposed(t, scratch_.transposed, [&] { return gang_.stopped(); });
   }
 
   const Problem<R>& p_;

@@ -10,7 +10,7 @@ struct Control {
   // Runs task(context, index, slot) for every index below `tasks`, in any order.
   void (*parallel)(void* team, std::ptrdiff_t tasks,
                    void (*task)(void* context, std::ptrdiff_t index, int slot), void* context);
-  // Asked between chunks of steps; the results are then discarded.
+  // Asked every few milliseconds of work at least; the results are then discarded.
   bool (*interrupted)(void* team);
   // Runs task(context, rank, size) once for each rank below a size of its choice, `most` at most,
   // all at the same time, so that they may wait for each other. One thread would take about

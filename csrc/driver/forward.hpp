@@ -70,10 +70,12 @@ void forward_rows(const StepRows<R>& q) noexcept {
       for (int i = 0; i < Cell::params; ++i) f.param[i] = load(q.param + i * q.units + unit);
       R* saved = q.saved == nullptr ? nullptr : q.saved + r * q.saved_step + unit;
       if constexpr (s > 0)
-        for (int i = 0; i < Cell::saved; ++i) f.saved[i] = load(saved + i * q.units);
+        for (int i = 0; i < Cell::saved; ++i)
+          if (Cell::saved_by[i] < s) f.saved[i] = load(saved + i * q.units);
       Cell::template forward<s, R>(f);
       if (saved != nullptr)
-        for (int i = 0; i < Cell::saved; ++i) store(saved + i * q.units, f.saved[i]);
+        for (int i = 0; i < Cell::saved; ++i)
+          if (Cell::saved_by[i] == s) store(saved + i * q.units, f.saved[i]);
       if constexpr (s == St::last) {
         for (int i = 0; i < Cell::states; ++i) store(q.next[i] + state, f.next[i]);
         if (q.a == nullptr) continue;

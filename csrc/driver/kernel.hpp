@@ -52,6 +52,10 @@ struct Kernel {
     if (z.sliced)
       return share(control, z.slices, z.step_time,
                    [&](Gang& gang, int rank) { run(gang, 0, rank); });
+    if (z.groups == 1) {  // by the caller, who then shares out parts of it
+      Gang alone(control);
+      return run(alone, 0, 0);
+    }
     parallel(control, z.groups, [&](idx i, int slot) {
       Gang alone(control);
       run(alone, i, slot);
@@ -98,7 +102,10 @@ struct Kernel {
     const idx parts = larger(1, smaller(size / panel_bytes, control.threads));
     parallel(control, parts, [&](idx part, int) {
       const idx end = panels * (part + 1) / parts * per_panel;
-      for_each_panel(panels * part / parts * per_panel, end < blocks ? end : blocks, per_panel, f);
+      for_each_panel(panels * part / parts * per_panel, end < blocks ? end : blocks, per_panel,
+                     [&](idx first, int n) {
+                       if (!control.interrupted(control.team)) f(first, n);
+                     });
     });
   }
   static constexpr idx panel_bytes = 64 * 1024;  // that a thread packs in a few microseconds
@@ -243,12 +250,13 @@ struct Kernel {
     const Tapes tapes(tape_arena, p);
     const Work work(work_arena, p, control.threads);
     pack_back(p, control, work.back);
-    zero_dx(p);
+    zero_dx(p, control);
     // the first chunk of steps writes dW_ax and dW_aa, the others add to them
     if (z.groups != 1) zero(p, WeightGradients<R>(p), z.owns_gradients || longest(p) == 0);
     for (idx i = 0; i < z.groups; ++i) zero(p, work.gradients[i], Group<R>(p, i).steps == 0);
     for (idx s = segments(p) - 1; s >= -1; --s)
-      if (s >= 0 || segments(p) == 0) one_segment(p, control, packed, tapes, work, s);
+      if (!control.interrupted(control.team) && (s >= 0 || segments(p) == 0))
+        one_segment(p, control, packed, tapes, work, s);
     if (z.groups > 1)
       for (idx i = 0; i < z.groups; ++i) add_part(p, work.gradients[i]);
   }
@@ -271,8 +279,8 @@ struct Kernel {
   }
 
   // dx past a sequence's end.
-  static void zero_dx(const P& p) {
-    for (idx b = 0; p.dx != nullptr && b < p.B; ++b)
+  static void zero_dx(const P& p, const Control& control) {
+    for (idx b = 0; p.dx != nullptr && b < p.B && !control.interrupted(control.team); ++b)
       for (idx t = p.length[b]; t < p.T; ++t) {
         R* dx = p.dx + t * p.dx_t + p.row[b] * p.dx_b;
         for (idx i = 0; i < p.I; ++i) dx[i] = 0;
@@ -297,9 +305,8 @@ struct Kernel {
       if (s == segments(p) - 1) pass.begin();
       const idx last = s < 0 ? 0 : pass.last_step(first + p.segment);
       for_chunks_from_end(z, first, last, [&](idx from, idx to) {
-        if (pass.stopped()) return false;
         pass.enter_chunk(from);
-        pass.through_time(from, to);
+        if (!pass.through_time(from, to)) return false;
         if (gang.leads()) pass.add_params(work.gradients[i]);
         if (z.sliced) return true;
         const bool fresh = to == Group<R>(p, i).steps;
@@ -352,10 +359,9 @@ struct Kernel {
       for (idx i = 0; i < z.groups; ++i) {
         BackwardPass<Cell, R> pass = pass_of(alone, i, slot);
         for_chunks_from_end(z, first, pass.last_step(first + p.segment), [&](idx from, idx to) {
-          if (pass.stopped()) return false;
           pass.weight_gradients(from, to, WeightGradients<R>(p), part, parts, fresh);
           fresh = false;
-          return true;
+          return !alone.stopped();
         });
       }
     });
@@ -366,7 +372,8 @@ struct Kernel {
   template <class F>
   static void shared_input_gradient(const P& p, const Control& control, const F& pass_of,
                                     idx first) {
-    const idx last = smaller(first + p.segment, p.T), back_chunk = Z(p).back_chunk;
+    const idx last = smaller(first + p.segment, longest(p)), back_chunk = Z(p).back_chunk;
+    if (p.dx == nullptr || last <= first) return;
     const idx piece_steps = smaller(back_chunk, larger(1, 128 / p.group_rows));
     const idx pieces = (last - first + piece_steps - 1) / piece_steps;
     const idx blocks = round_up<R>(p.I) / lanes<R>,

@@ -22,6 +22,43 @@ constexpr Side side_of(const int* slot, int begin, int end) {
   return side;
 }
 
+// Whether the slots of gates begin..end are neighbours, each taken once.
+constexpr bool are_neighbours(const int* slot, int begin, int end) {
+  for (int g = begin; g < end; ++g)
+    for (int other = begin; other < g; ++other) {
+      const int apart = slot[g] - slot[other];
+      if (apart == 0 || apart >= end - begin || -apart >= end - begin) return false;
+    }
+  return true;
+}
+
+// Whether a cell's stages and slots are declared as cell.hpp asks.
+template <class Cell>
+constexpr bool declares_stages() {
+  for (int s = 0; s < Cell::stages; ++s) {
+    const int begin = Cell::stage_begin[s], end = Cell::stage_begin[s + 1];
+    if (begin >= end || !are_neighbours(Cell::x_slot, begin, end) ||
+        !are_neighbours(Cell::r_slot, begin, end))
+      return false;
+    for (int g = begin; g < end; ++g)
+      for (int slot : {Cell::x_slot[g], Cell::r_slot[g]})
+        if (slot < 0 || slot >= Cell::deltas || Cell::delta_by[slot] < s) return false;
+    if (s > 0 && (Cell::operand[s] < Cell::deltas || Cell::operand[s] >= Cell::saved ||
+                  Cell::saved_by[Cell::operand[s]] >= s))
+      return false;
+  }
+  return Cell::stage_begin[0] == 0 && Cell::stage_begin[Cell::stages] == Cell::gates &&
+         are_neighbours(Cell::x_slot, 0, Cell::gates);
+}
+template <class Cell>
+constexpr bool declares_writers() {
+  for (int i = 0; i < Cell::saved; ++i)
+    if (Cell::saved_by[i] < 0 || Cell::saved_by[i] >= Cell::stages) return false;
+  for (int i = 0; i < Cell::deltas; ++i)
+    if (Cell::delta_by[i] < 0 || Cell::delta_by[i] >= Cell::stages) return false;
+  return true;
+}
+
 // What follows from a cell's declarations, at compile time.
 template <class Cell, int s>
 struct Stage {
@@ -37,12 +74,12 @@ struct Stage {
   static constexpr int blocks_per_panel = split || gates > 2 ? 1 : gates == 2 ? 2 : max_vectors;
   static constexpr int last = Cell::stages - 1;
   static_assert(Cell::gates <= 4 && Cell::states <= max_states);
-  static_assert(s == 0 || Cell::operand[s] >= Cell::deltas);
+  static_assert(Cell::saved == 0 || Cell::saved >= Cell::deltas,
+                "the deltas of a step are written over its saved vectors");
+  static_assert(declares_writers<Cell>() && declares_stages<Cell>());
 };
 template <class Cell>
 constexpr Side all_x = side_of(Cell::x_slot, 0, Cell::gates);
-template <class Cell>
-constexpr Side all_r = side_of(Cell::r_slot, 0, Cell::gates);
 
 // The most blocks in a panel of any stage.
 template <class Cell, int s = 0>
@@ -83,6 +120,9 @@ constexpr idx own_gradient_bytes = 256 * 1024;
 // With this much of W_aa for each thread, a step takes long beside their waiting for each other.
 constexpr idx slice_bytes = 24 * 1024;
 
+// Nanoseconds of steps that nobody need be able to interrupt.
+constexpr double poll_time = 5e6;
+
 inline idx larger(idx a, idx b) { return a > b ? a : b; }
 inline idx smaller(idx a, idx b) { return a < b ? a : b; }
 
@@ -100,6 +140,7 @@ struct Sizes {
   int slices;           // threads that it is worth sharing between
   bool sliced;          // threads share the one group
   double step_time;     // about how many nanoseconds one thread's recurrent product takes
+  idx poll_steps;       // steps of a backward pass between two looks for a stop
   idx back_panel;       // blocks of units in a panel of the transposed W_aa
   bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
   bool delta_chunks;    // deltas have memory of their own, for one chunk at a time
@@ -123,6 +164,7 @@ struct Sizes {
         sliced(groups == 1 && slices > 1),
         step_time(static_cast<double>(weight_bytes(p, p.H)) *
                   (group_rows < 4 ? 1 / 150.0 : static_cast<double>(group_rows) / 500)),
+        poll_steps(larger(1, static_cast<idx>(poll_time / (step_time + 1)))),
         back_panel(sliced ? slice : max_vectors),
         owns_gradients(!sliced &&
                        (groups == 1 || weight_bytes(p, p.I + p.H) <= own_gradient_bytes)),

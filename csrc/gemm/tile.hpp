@@ -167,12 +167,10 @@ constexpr idx sum_chain = 256;
 // cache.
 template <class R>
 void product(const Tile<R>& t, idx rows, int vectors) noexcept {
+  if (rows == 0) return;
   const Tiles<R>& kind = tiles_by_width<R>[vectors - 1];
   const auto& of_height = kind.of_height[t.K > sum_chain];
-  if (rows <= kind.most_rows && t.K <= sum_chain) {
-    if (rows > 0) of_height[rows - 1](t);
-    return;
-  }
+  if (rows <= kind.most_rows && t.K <= sum_chain) return of_height[rows - 1](t);
   const idx count = (rows + kind.most_rows - 1) / kind.most_rows;
   const idx height = rows / count, taller = rows % count;
   idx k = 0;

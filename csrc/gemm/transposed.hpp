@@ -85,8 +85,9 @@ void pack_strips(const R* const* left, idx K, idx m, idx rows, R* out) {
   }
 }
 
-template <class R>
-void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch) {
+// Asks `stopped` between blocks, and returns early if so.
+template <class R, class F>
+void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch, F&& stopped) {
   constexpr idx W = lanes<R>;
   for (int i = 0; i < strip_rows; ++i) scratch.offset[i] = i;
   R tile[strip_rows * right_vectors * W];
@@ -102,6 +103,7 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
     for (idx column = 0; column < t.N; column += vectors_at(column) * W)
       pack_panel(t.right + k, K, column, t.N, vectors_at(column), scratch.panel + column * K);
     for (idx block = t.m_first; block < t.m_last; block += left_block) {
+      if (stopped()) return;
       const idx rows = t.m_last - block < left_block ? t.m_last - block : left_block;
       pack_strips(t.left + k, K, block, rows, scratch.strips);
       for (idx column = 0; column < t.N;) {
@@ -126,6 +128,11 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
       }
     }
   }
+}
+
+template <class R>
+void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch) {
+  add_transposed(t, scratch, [] { return false; });
 }
 
 // The same sum against a right operand of ones: the gradient of a bias, in two levels of short

@@ -49,6 +49,12 @@ namespace {
 [[gnu::always_inline]] inline __m256i first64(std::ptrdiff_t n) {
   return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
+[[gnu::always_inline]] inline Vec<float> first_lanes(Vec<float> v, std::ptrdiff_t n) {
+  return _mm256_and_ps(v, _mm256_castsi256_ps(first32(n)));
+}
+[[gnu::always_inline]] inline Vec<double> first_lanes(Vec<double> v, std::ptrdiff_t n) {
+  return _mm256_and_pd(v, _mm256_castsi256_pd(first64(n)));
+}
 [[gnu::always_inline]] inline Vec<float> load_first(const float* p, std::ptrdiff_t n) {
   return _mm256_maskload_ps(p, first32(n));
 }

@@ -47,6 +47,12 @@ namespace {
 // Bit i is set for i below n.
 [[gnu::always_inline]] inline unsigned first(std::ptrdiff_t n) { return (1u << n) - 1u; }
 
+[[gnu::always_inline]] inline Vec<float> first_lanes(Vec<float> v, std::ptrdiff_t n) {
+  return _mm512_maskz_mov_ps(static_cast<__mmask16>(first(n)), v);
+}
+[[gnu::always_inline]] inline Vec<double> first_lanes(Vec<double> v, std::ptrdiff_t n) {
+  return _mm512_maskz_mov_pd(static_cast<__mmask8>(first(n)), v);
+}
 [[gnu::always_inline]] inline Vec<float> load_first(const float* p, std::ptrdiff_t n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first(n)), p);
 }

@@ -34,6 +34,12 @@ template <class V>
 namespace rnnfast {
 namespace {
 
+template <class V>
+[[gnu::always_inline]] inline V first_lanes(V v, std::ptrdiff_t n) {
+  V first = {};
+  for (std::ptrdiff_t i = 0; i < n; ++i) first[i] = v[i];
+  return first;
+}
 template <class R>
 [[gnu::always_inline]] inline Vec<R> load_first(const R* p, std::ptrdiff_t n) {
   return load_first_by_copy(p, n);

@@ -37,7 +37,8 @@ template <class V, class R>
   return value - V{};
 }
 
-// The first n lanes (0 <= n <= lanes); the others are 0, or left alone in memory.
+// The first n lanes (0 <= n <= lanes) of memory; the others are 0, or left alone in memory. (Every
+// tier has load_first, store_first and first_lanes, which makes the others 0 in a vector.)
 template <class R>
 [[gnu::always_inline]] inline Vec<R> load_first_by_copy(const R* p, idx n) {
   R lane[lanes<R>] = {};

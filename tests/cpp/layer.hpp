@@ -96,12 +96,13 @@ class Layer {
     return once;
   }
 
-  // One training step, made by `train`.
+  // One training step, made by `train`; its results by name.
   template <class F>
-  void run_with(F&& train) {
+  Arrays run_with(F&& train) {
     const Memory memory(k_, p_, setting_.threads);
     train(k_, p_, control_of(setting_.threads), memory.packed.data(), memory.tape.data(),
           memory.work.data(), memory.back_work.data());
+    return results();
   }
 
  private:

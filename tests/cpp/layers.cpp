@@ -149,6 +149,18 @@ void test_sizes(const rnnfast::Isa& tier, const rnnfast::CellKernels<R>& k, Repo
   compare_grouping<R>(tier, large, {5, 2, 2, true}, report);
 }
 
+// Sequences that all end well before T, some at once, of a group whose units threads share.
+template <class R>
+void test_short(const rnnfast::Isa& tier, const rnnfast::CellKernels<R>& k, Report& report) {
+  const std::vector<Values> all_lengths = {{0, 0, 0, 0}, {1, 1, 1, 1}, {30, 30, 30, 30},
+                                           {0, 1, 33, 2}};
+  Case c = random_case(k.name, sizes_of(k), 50, 4, 9, k.gates == 1 ? 264 : 96);
+  for (const Values& lengths : all_lengths) {
+    c.arrays["lengths"] = lengths;
+    for (idx segment : {50, 8}) compare_grouping<R>(tier, c, {4, segment, 2}, report);
+  }
+}
+
 template <class R>
 void test_tier(const rnnfast::Isa& tier, const std::vector<Case>& golden, Report& report) {
   test_golden<R>(tier, golden, report);
@@ -161,6 +173,7 @@ void test_tier(const rnnfast::Isa& tier, const std::vector<Case>& golden, Report
     test_nothing_to_do(k, 0, 0, report);
     test_no_inputs(k, report);
     test_sizes(tier, k, report);
+    test_short(tier, k, report);
   }
 }
 

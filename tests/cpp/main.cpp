@@ -14,6 +14,7 @@ int run(const char* folder, const std::string& name) {
     if (name != tier.name) continue;
     test::Report report(name);
     test::test_layers(tier, test::read_all_golden(folder), report);
+    test::test_stops(tier, report);
     test::test_dense(tier, report);
     test::test_elementwise(tier, report);
     std::printf("%s: %lu values compared, %d failures\n", tier.name, report.comparisons(),

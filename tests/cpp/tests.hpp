@@ -9,6 +9,7 @@
 namespace test {
 
 void test_layers(const rnnfast::Isa& tier, const std::vector<Case>& golden, Report& report);
+void test_stops(const rnnfast::Isa& tier, Report& report);
 void test_dense(const rnnfast::Isa& tier, Report& report);
 void test_elementwise(const rnnfast::Isa& tier, Report& report);
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rnnfast
-from problems import assert_same_bits, make, ragged
-from rnnfast import _rnnfast, functional
+from problems import assert_close, assert_same_bits, make, ragged, tolerance
+from rnnfast import _rnnfast, functional, reference
 from rnnfast.reference import CELLS
 
 COUNTS = (1, 2, 3, 8)
@@ -52,6 +52,38 @@ def test_same_bits(
             assert _rnnfast._last_threads() <= count
         for other in results[1:]:
             assert_same_bits(other, results[0])
+
+
+@pytest.mark.parametrize("H", [61, 120])
+@pytest.mark.parametrize("B", [1, 4])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", ["gru_before", "lstm"])
+def test_same_bits_in_long_runs(
+    cell: str, dtype: str, B: int, H: int, use_threads: Callable[[int], None]
+) -> None:
+    """Threads that share the units, whose last vector is not full, meet a thousand times."""
+    problem = make(cell, T=500, B=B, I=4, H=H, dtype=dtype)
+    use_threads(1)
+    want = problem.vjp(functional)
+    use_threads(2)
+    for _ in range(10):
+        assert_same_bits(problem.vjp(functional), want)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("longest", [0, 1, 30])
+def test_sequences_that_all_end_early(
+    cell: str, dtype: str, checkpoint: bool, longest: int, use_threads: Callable[[int], None]
+) -> None:
+    """Where threads share the units of one group."""
+    problem = make(cell, T=50, B=4, I=8, H=130, dtype=dtype, lengths=np.full(4, longest))
+    use_threads(2)
+    got = problem.vjp(functional, checkpoint=checkpoint)
+    assert_close(got, problem.astype("float64").vjp(reference), tolerance(problem))
+    use_threads(1)
+    assert_same_bits(problem.vjp(functional, checkpoint=checkpoint), got)
 
 
 def test_threads_take_part(use_threads: Callable[[int], None]) -> None:
