@@ -1,5 +1,7 @@
 #include "call.hpp"
 
+#include <new>
+
 #include "kinds.hpp"
 
 namespace rnnfast {
@@ -170,6 +172,10 @@ Call<R>::Call(const LayerArguments& a, bool checkpoint)
 
 template <class R>
 void Call<R>::plan(bool checkpoint) {
+  // No kernel keeps more than this; a size that fits no memory would overflow on the way to it.
+  const double width = static_cast<double>(p.I + p.H) + 64;
+  const double rows = static_cast<double>(p.T + 1) * static_cast<double>(p.B + 1);
+  if (64.0 * sizeof(R) * width * (rows + static_cast<double>(p.H)) > 0x1p60) throw std::bad_alloc();
   order.emplace(p.T, p.B, lengths);
   p.row = order->row.data();
   p.length = order->length.data();
