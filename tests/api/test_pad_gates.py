@@ -32,11 +32,11 @@ def test_pad_ids() -> None:
 
 
 def test_pad_batch_first() -> None:
-    sequences = [np.full((n, 2), n + 0.5, np.float32) for n in (2, 0, 3)]
+    sequences = [np.full((n, 2), n + 0.5, np.float32) for n in (2, 0, 3, 1)]
     x, lengths = rnnfast.pad(sequences, batch_first=True)
     assert x.flags.c_contiguous
     assert_array_equal(x, rnnfast.pad(sequences)[0].swapaxes(0, 1))
-    assert_array_equal(lengths, [2, 0, 3])
+    assert_array_equal(lengths, [2, 0, 3, 1])
 
 
 def test_pad_lists() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import _check, _rnnfast, init
 from .._check import RNG, Array
 from .base import Call
+from .creation import create
 from .pullback import Backward
 from .stateless import RowsBackward, Stateless
 
@@ -69,13 +70,13 @@ class Dense(Stateless):
         self.bias = _check.boolean("bias", bias)
         self.batch_first = _check.boolean("batch_first", batch_first)
         self.dtype = _check.float_dtype(dtype)
-        params = {"weight": np.empty((self.output_size, self.input_size), self.dtype)}
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.output_size, self.input_size)}
         if self.bias:
-            params["bias"] = np.empty(self.output_size, self.dtype)
-        generator = _check.generator(rng)
-        for p in params.values():
-            init.torch_uniform(p, max(self.input_size, 1), rng=generator)
-        self.params = params
+            shapes["bias"] = (self.output_size,)
+        generator, fan = _check.generator(rng), max(self.input_size, 1)
+        self.params = create(
+            shapes, self.dtype, lambda p: init.torch_uniform(p, fan, rng=generator)
+        )
 
     def forward_vjp(self, call: Call) -> tuple[Array, None, Backward]:
         y, state, backward = super().forward_vjp(call)

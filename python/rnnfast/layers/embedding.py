@@ -10,6 +10,7 @@ from .. import _check
 from .._check import RNG, Array
 from ..row_gradient import RowGradient
 from .base import Call
+from .creation import create
 from .stateless import RowsBackward, Stateless
 
 
@@ -63,8 +64,12 @@ class Embedding(Stateless):
         self.batch_first = _check.boolean("batch_first", batch_first)
         self.dtype = _check.float_dtype(dtype)
         shape = (self.num_embeddings, self.embedding_dim)
-        weight = _check.generator(rng).standard_normal(shape)
-        self.params = {"weight": weight.astype(self.dtype)}
+        generator = _check.generator(rng)
+
+        def draw(p: Array) -> None:
+            p[...] = generator.standard_normal(p.shape)
+
+        self.params = create({"weight": shape}, self.dtype, draw)
 
     def _check_x(self, x: Any) -> Array:
         expected = "an array of integers, a list of them or one"

@@ -12,6 +12,7 @@ import numpy as np
 from .. import _check, _rnnfast, init
 from .._check import RNG, Array
 from .base import Call, Layer
+from .creation import create
 from .dropout import dropout_mask
 from .pullback import Backward, Gradients
 from .stacked import CELLS, Stacked
@@ -113,13 +114,15 @@ class Recurrent(Layer):
         )
         self.num_states: int = self._stack.num_states
         self._names = self._stack.names(self.bias)
-        params = {}
+        shapes = {
+            name: self._stack.shape(weight, k)
+            for k, names in enumerate(self._names)
+            for weight, name in names.items()
+        }
         generator = _check.generator(rng)
-        for k, names in enumerate(self._names):
-            for weight, name in names.items():
-                params[name] = np.empty(self._stack.shape(weight, k), self.dtype)
-                init.torch_uniform(params[name], self.hidden_size, rng=generator)
-        self.params = params
+        self.params = create(
+            shapes, self.dtype, lambda p: init.torch_uniform(p, self.hidden_size, rng=generator)
+        )
         self._find_weights()
         if self.dropout and self.num_layers == 1:
             warnings.warn(
