@@ -152,8 +152,8 @@ void test_sizes(const rnnfast::Isa& tier, const rnnfast::CellKernels<R>& k, Repo
 // Sequences that all end well before T, some at once, of a group whose units threads share.
 template <class R>
 void test_short(const rnnfast::Isa& tier, const rnnfast::CellKernels<R>& k, Report& report) {
-  const std::vector<Values> all_lengths = {{0, 0, 0, 0}, {1, 1, 1, 1}, {30, 30, 30, 30},
-                                           {0, 1, 33, 2}};
+  const std::vector<Values> all_lengths = {
+      {0, 0, 0, 0}, {1, 1, 1, 1}, {30, 30, 30, 30}, {0, 1, 33, 2}};
   Case c = random_case(k.name, sizes_of(k), 50, 4, 9, k.gates == 1 ? 264 : 96);
   for (const Values& lengths : all_lengths) {
     c.arrays["lengths"] = lengths;
