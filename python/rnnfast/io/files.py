@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 from zipfile import ZipFile, ZipInfo
@@ -37,7 +38,7 @@ def write(path: Path_, arrays: Mapping[str, Array], header: dict[str, Any] | Non
             write_to(file, arrays, text)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
+        with suppress(FileNotFoundError):  # if there is an older file
             shutil.copymode(target, unfinished)
         os.replace(unfinished, target)
     finally:
