@@ -201,6 +201,10 @@ CALLS: list[Case] = [
         r"^lengths has 2 entries, expected B = 4",
     ),
     (
+        lambda: dense(x(), lengths=np.array([0, 1, -2, 5])), ValueError,
+        r"^lengths\[2\] is -2, expected 0 <= length <= T = 5$",
+    ),
+    (
         lambda: dense(x(), lengths=[0, 1, 2, 6]), ValueError,
         r"^lengths\[3\] is 6, expected 0 <= length <= T = 5$",
     ),
