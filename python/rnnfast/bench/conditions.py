@@ -20,6 +20,7 @@ import numpy as np
 
 import rnnfast
 from rnnfast._check import Array
+from rnnfast._optional import require
 from rnnfast.layers import Recurrent
 
 from .cases import CASES, FORWARD, HEADLINE, Case, Data, select
@@ -104,8 +105,8 @@ def others_threads() -> Condition:
 
     def measure(budget: float) -> tuple[float, float] | None:
         try:
-            import torch
-        except ModuleNotFoundError:
+            torch = require("torch", "bench", "this condition")
+        except ImportError:
             return None
         alone = after(lambda: None)
         torch.set_num_threads(rnnfast.num_threads())
