@@ -14,8 +14,9 @@ __all__ = ["Params"]
 class Params(Mapping[str, Array]):
     """Read-only mapping from name to array; the arrays are live, and written in place.
 
-    ``params["w"][...] = value`` writes; ``params["w"] = value`` is a TypeError. Copies of every
-    kind, `copy`, those of the modules copy and pickle, have arrays of their own::
+    ``params["w"][...] = value`` and ``params["w"] *= 2`` write; ``params["w"] = value`` is a
+    TypeError. Copies of every kind, `copy`, those of the modules copy and pickle, have arrays of
+    their own::
 
         best = model.params.copy()  # a snapshot
         model.load(best)            # and back
@@ -47,7 +48,9 @@ class Params(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._arrays)
 
-    def __setitem__(self, name: str, value: Any) -> NoReturn:
+    def __setitem__(self, name: str, value: Any) -> None:
+        if value is self._arrays.get(name):  # what params["w"] *= 2 ends in
+            return
         raise TypeError(f"params[{name!r}] = value is not possible: params[{name!r}][...] = value")
 
     def __delitem__(self, name: str) -> NoReturn:

@@ -129,6 +129,22 @@ CALLS: list[Case] = [
     (lambda: lstm(x().astype(complex)), TypeError, r"x has dtype complex128, expected float32"),
     (lambda: lstm(x().tolist()), TypeError, r"x is a list, expected a float32 ndarray"),
     (lambda: lstm(None), TypeError, r"x is a NoneType, expected a float32 ndarray"),
+    (
+        lambda: lstm(x(), [5, 3, 2, 1]), TypeError,
+        r"^state is \[5, 3, 2, 1\], expected a state: lengths is the third argument, lengths=",
+    ),
+    (lambda: gru(x(B, T, I), np.array([5, 3])), TypeError, r"^state is array\(\[5, 3\]\), expe"),
+    (lambda: dense(x(), (5, 3)), TypeError, r"^state is \(5, 3\), expected a state: lengths is"),
+    (lambda: stateless(x(), [5, 3]), TypeError, r"^state is \[5, 3\], expected a state: lengths"),
+    (
+        lambda: lstm(x().astype("float64")), TypeError,
+        r'^x has dtype float64, expected float32: .*astype\("float32"\), or .* dtype="float64"',
+    ),
+    (
+        lambda: dense(x().astype("float64")), TypeError,
+        r'^x has dtype float64, expected float32: .*astype\("float32"\), or .* dtype="float64"',
+    ),
+    (lambda: LSTM(np.array([3, 4]), 4), TypeError, r"^input_size is a int64 ndarray of shape \(2,"),
     (lambda: lstm(x(), many), TypeError, r"state is a ndarray, expected a tuple of 2"),
     (lambda: lstm(x(), (many,)), ValueError, r"state has 1 parts, expected 2"),
     (

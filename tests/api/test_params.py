@@ -43,6 +43,10 @@ def test_assignment_says_how_to_write() -> None:
     with pytest.raises(TypeError, match="arrays is a list, expected a mapping of arrays"):
         Params([np.zeros(1)])  # type: ignore[arg-type]
     assert_array_equal(params["w"], make_params()["w"])
+    w = params["w"]
+    params["w"] *= 2
+    assert params["w"] is w
+    assert_array_equal(w, 2 * make_params()["w"])
 
 
 COPIES: dict[str, Callable[[Params], Params]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -43,6 +45,7 @@ every_layer = pytest.mark.parametrize("name", make_layers())
 COPIES = {
     **{f"pickle {n}": lambda x, n=n: pickle.loads(pickle.dumps(x, n)) for n in (2, 4, 5)},
     "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
 }
 
 
@@ -101,6 +104,111 @@ def test_load(name: str) -> None:
     assert_same_bits(other.params, layer.params)
     assert all(other.params[key] is p for key, p in kept.items())
     assert_array_equal(other(x)[0], layer(x)[0])
+
+
+def test_load_of_its_own_arrays() -> None:
+    """Two directions exchanged, and two of one layer's arrays shared with another's."""
+    bi = rnnfast.LSTM(3, 4, bidirectional=True, rng=1)
+    before = bi.params.copy()
+
+    def other(name: str) -> str:
+        return name.removesuffix("_reverse") if "_reverse" in name else name + "_reverse"
+
+    bi.load({name: bi.params[other(name)] for name in bi.params})
+    assert_same_bits(bi.params, {name: before[other(name)] for name in before})
+    chain = rnnfast.Sequential(rnnfast.Dense(4, 4, rng=1), rnnfast.Dense(4, 4, rng=2))
+    before = chain.params.copy()
+    one, two = chain
+    swapped = {f"0.{k}": p for k, p in two.params.items()}
+    chain.load(swapped | {f"1.{k}": p for k, p in one.params.items()})
+    assert_same_bits(one.params, {k: before[f"1.{k}"] for k in one.params})
+    assert_same_bits(two.params, {k: before[f"0.{k}"] for k in two.params})
+    chain.load(chain.params)
+    assert_same_bits(one.params, {k: before[f"1.{k}"] for k in one.params})
+
+
+def test_a_copy_of_a_frozen_layer_is_never_stale() -> None:
+    x = np.ones((T, B, 3), np.float32)
+    layer = rnnfast.LSTM(3, 4, rng=1)
+    twin = copy.copy(layer)
+    layer.freeze()
+    twin.unfreeze()
+    for p in twin.params.values():
+        p[...] = 0
+    assert not twin(x)[0].any()
+    assert layer(x)[0].all()
+    assert all(p.any() for p in layer.params.values())
+
+
+OPTIONS: list[tuple[type[Layer], dict[str, Any]]] = [
+    (
+        rnnfast.LSTM,
+        {
+            "input_size": 3, "hidden_size": 4, "num_layers": 2, "peephole": True, "bias": False,
+            "batch_first": True, "dropout": 0.25, "bidirectional": True, "dtype": "float64",
+        },
+    ),
+    (
+        rnnfast.RNN,
+        {
+            "input_size": 3, "hidden_size": 4, "num_layers": 2, "activation": "relu",
+            "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True,
+            "dtype": "float64",
+        },
+    ),
+    (
+        rnnfast.GRU,
+        {
+            "input_size": 3, "hidden_size": 4, "num_layers": 2, "reset": "before", "bias": False,
+            "batch_first": True, "dropout": 0.25, "bidirectional": True, "dtype": "float64",
+        },
+    ),
+    (
+        Recurrent,
+        {
+            "cell": "gru_before", "input_size": 3, "hidden_size": 4, "num_layers": 2,
+            "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True,
+            "dtype": "float64",
+        },
+    ),
+    (
+        rnnfast.Dense,
+        {
+            "input_size": 3, "output_size": 4, "activation": "tanh", "bias": False,
+            "batch_first": True, "dtype": "float64",
+        },
+    ),
+    (
+        rnnfast.Embedding,
+        {
+            "num_embeddings": 9, "embedding_dim": 4, "sparse": True, "batch_first": True,
+            "dtype": "float64",
+        },
+    ),
+    (rnnfast.Dropout, {"p": 0.25, "dtype": "float64"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_config_is_the_arguments(kind: type[Layer], options: dict[str, Any]) -> None:
+    """All of them differ from the defaults; a layer written as JSON, or copied, does the same."""
+    layer = kind(**options, **({} if kind is rnnfast.Dropout else {"rng": 1}))
+    assert layer.config() == options
+    defaults = inspect.signature(kind).parameters
+    assert all(defaults[name].default != value for name, value in options.items())
+    assert set(options) | {"rng"} >= set(defaults)
+    x: Any = np.random.default_rng(0).standard_normal((B, T, 3))
+    x = np.arange(B * T).reshape(B, T) % 9 if layer.takes_ids else x
+    lengths = [5, 0, 3, 1]
+    y, _ = layer(x, lengths=lengths)
+    for again in (kind(**json.loads(json.dumps(layer.config()))), copy.deepcopy(layer)):
+        again.load(layer.params)
+        assert again.config() == options
+        assert_array_equal(again(x, lengths=lengths)[0], y)
+        chain = rnnfast.Sequential(again)
+        assert_array_equal(chain(x, lengths=lengths)[0], y)
+        chain = pickle.loads(pickle.dumps(chain))
+        assert_array_equal(chain(x, lengths=lengths)[0], y)
 
 
 @every_layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,84 @@ def test_lengths(batch_first: bool) -> None:
                 assert not got[~inside].any()
         for name, grad in grads.items():
             assert_array_equal(grad, grads_want[name])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("lengths", [None, [5, 1, 0, 2]])
+def test_output_of_dense_is_read_only(lengths: Any, activation: str) -> None:
+    dense = rnnfast.Dense(H, O, activation=activation, rng=1)
+    x = np.ones((T, B, H), np.float32)
+    assert not dense.vjp(x, lengths=lengths)[0].flags.writeable
+    assert dense(x, lengths=lengths)[0].flags.writeable
+
+
+def test_call_of_dropout_is_a_copy() -> None:
+    for shape in ((3,), (B, 3), (T, B, 3)):
+        x = np.ones(shape, np.float32)
+        y, _ = rnnfast.Dropout()(x)
+        y *= 2
+        assert_array_equal(x, 1)
+        assert y.shape == shape
+
+
+def test_initial_values() -> None:
+    """Dense within 1 / sqrt of its inputs, whatever its outputs; Embedding normal."""
+    for outputs in (2, 900):
+        dense = rnnfast.Dense(400, outputs, rng=0)
+        for p, least in zip(dense.params.values(), (0.98, 0.2), strict=True):
+            assert least / 20 < np.abs(p).max() <= 1 / 20
+    weight = rnnfast.Embedding(200, 200, rng=0).params["weight"].astype(float)
+    n = weight.size
+    assert abs(weight.mean()) < 4 / np.sqrt(n)
+    assert abs((weight**2).mean() - 1) < 4 * np.sqrt(2 / n)
+    assert abs((weight**4).mean() - 3) < 4 * np.sqrt(96 / n)  # of a uniform distribution 1.8
+    assert rnnfast.Embedding(5, 2, rng=0).params["weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("ids", [3, np.int8(3), np.array(3), [3], [[3, 0], [1, 3]], []])
+def test_ids_as_ints_and_lists(ids: Any) -> None:
+    embedding = rnnfast.Embedding(5, 2, rng=1)
+    array = np.array(ids, int)
+    y, _, pullback = embedding.vjp(ids)
+    assert_array_equal(y, embedding.params["weight"][array])
+    assert_array_equal(embedding(ids)[0], y)
+    want = embedding.vjp(array)[2](np.ones_like(y)).params["weight"]
+    assert_array_equal(pullback(np.ones_like(y)).params["weight"], want)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 0, 5, 2]])
+def test_sparse_embedding(lengths: Any) -> None:
+    dense, sparse = (rnnfast.Embedding(50, 2, sparse=s, rng=1) for s in (False, True))
+    ids = np.random.default_rng(0).integers(0, 9, (T, B)).astype(np.uint8)
+    y, _, pullback = sparse.vjp(ids, lengths=lengths)
+    dy = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    grad = pullback(dy).params["weight"]
+    assert isinstance(grad, rnnfast.RowGradient)
+    counted = ids if lengths is None else ids[np.arange(T)[:, None] < lengths]
+    assert_array_equal(grad.rows, np.unique(counted))
+    assert grad.dtype == np.float32
+    want = dense.vjp(ids, lengths=lengths)[2](dy).params["weight"]
+    assert_array_equal(grad.dense(), want)
+    none = sparse.vjp(ids[:0])[2](dy[:0]).params["weight"]
+    assert none.rows.size == 0
+    assert none.shape == (50, 2)
+    chain = rnnfast.Sequential(emb=sparse, rnn=rnnfast.GRU(2, 3, rng=1))
+    y, _, pullback = chain.vjp(ids)
+    assert isinstance(pullback(y).params["emb.weight"], rnnfast.RowGradient)
+
+
+def test_sparse_embedding_reads_a_few_rows_only() -> None:
+    """The memory of a step is far below that of the table, 8 MB."""
+    embedding = rnnfast.Embedding(1_000_000, 2, sparse=True, rng=1)
+    ids = np.array([[3, 999_999, 3]])
+    tracemalloc.start()
+    y, _, pullback = embedding.vjp(ids)
+    grad = pullback(np.ones_like(y)).params["weight"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+    assert_array_equal(grad.rows, [3, 999_999])
+    assert_array_equal(grad.values, [[2, 2], [1, 1]])
 
 
 def test_embedding() -> None:

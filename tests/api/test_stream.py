@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import rnnfast
 from layer_problems import B, H, I, T, make_layer_problem
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import Array
-from rnnfast.layers import Recurrent
+from rnnfast.layers import Layer, Recurrent
 from rnnfast.reference import CELLS
 
 every_cell = pytest.mark.parametrize("cell", CELLS)
@@ -66,6 +68,158 @@ def test_reset(cell: str) -> None:
     assert_array_equal(np.stack([s.state]), np.stack([problem.tree(tuple(want))]))
     s.reset()
     assert not np.any(np.stack([s.state]))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.bool_, "list"])
+def test_reset_by_a_mask(dtype: Any) -> None:
+    """A mask is no list of the indices 0 and 1, in a chain neither."""
+    chain, ids = chain_and_input()
+    problem = make_layer_problem(make_layer("lstm"))
+    s, c = problem.layer.stream(B), chain.stream(B)
+    s.state = problem.state
+    for x_t in ids:
+        c.step(x_t)
+    before = c.state
+    mask: Any = [False, True, True, False]
+    chosen = mask if dtype == "list" else np.array(mask, dtype)
+    s.reset(chosen)
+    c.reset(chosen)
+    for part, was in (
+        *zip(s.state, problem.state, strict=True),
+        *zip(c.state[1], before[1], strict=True),
+        (c.state[3], before[3]),
+    ):
+        assert was.all()
+        assert not part[:, mask].any()
+        assert_array_equal(part[:, [0, 3]], was[:, [0, 3]])
+    c.reset([3])
+    for part, was in zip(c.state[1], before[1], strict=True):
+        assert not part[:, 1:].any()
+        assert_array_equal(part[:, 0], was[:, 0])
+    c.reset()
+    assert not any(part.any() for part in (*c.state[1], c.state[3]))
+
+
+@every_cell
+def test_state_of_a_call_on_one_sequence(cell: str) -> None:
+    """A stream goes on from it, and such a call from the stream's."""
+    layer = make_layer(cell)
+    x = np.random.default_rng(0).standard_normal((T, I))
+    want, final = layer(x)
+    _, between = layer(x[:2])
+    s = layer.stream()
+    s.state = between
+    atol = tolerance("float64") * max(1, abs(want).max())
+    assert_allclose(s.step(x[2]), want[2], rtol=0, atol=atol)
+    is_tuple = isinstance(s.state, tuple)
+    without = tuple(part[:, 0] for part in s.state) if is_tuple else s.state[:, 0]
+    y, end = layer(x[3:], without)
+    assert_allclose(y, want[3:], rtol=0, atol=atol)
+    assert_allclose(np.stack([end]), np.stack([final]), rtol=0, atol=atol)
+    chain = rnnfast.Sequential(rnn=layer, out=rnnfast.Dense(H, 2, dtype="float64", rng=1))
+    _, between = chain(x[:2])
+    c = chain.stream()
+    c.state = between
+    assert_allclose(c.step(x[2]), chain(x)[0][2], rtol=0, atol=atol)
+    for wrong in (np.zeros((2, H + 1)), np.zeros((3, H)), np.zeros((2, 2, H))):
+        with pytest.raises(ValueError, match=r"^state(\[0\])? has shape"):
+            s.state = (wrong,) * len(s.state) if is_tuple else wrong
+    with pytest.raises(
+        ValueError, match=r"^state(\[0\])? has shape \(2, 6\), expected \(2, 4, 6\)"
+    ):
+        layer.stream(B).state = (np.zeros((2, H)),) * len(s.state) if is_tuple else np.zeros((2, H))
+
+
+COPIES: dict[str, Any] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda s: pickle.loads(pickle.dumps(s)),
+}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("how", COPIES)
+def test_copies(how: str, frozen: bool) -> None:
+    """A copy has the snapshot, not the layer as it is now, and a state of its own."""
+    chain, ids = chain_and_input()
+    if frozen:
+        chain.freeze()
+    s = chain.stream(B)
+    s.step(ids[0])
+    chain.unfreeze()
+    chain["1"].params["weight_hh_l1"][...] *= 2
+    chain["4"].params["bias"][...] += 1
+    twin = COPIES[how](s)
+    assert type(twin) is type(s)
+    assert twin.batch == B
+    assert repr(twin.state) == repr(s.state)
+    want = s.step(ids[1])
+    assert_array_equal(twin.step(ids[1]), want)
+    after = repr(s.state)
+    twin.reset()
+    twin.step(ids[2])
+    assert repr(s.state) == after
+    assert_array_equal(s.step(ids[2]), chain_of(s, ids))
+    twin.reload()  # of the layer as it was when it was copied, or is
+    twin.state = s.state
+    s.reload()
+    assert_array_equal(twin.step(ids[3]), s.step(ids[3]))
+
+
+def chain_of(stream: Any, ids: Array) -> Array:
+    """What a stream of the same snapshot gives for the third step."""
+    chain, _ = chain_and_input()
+    other = chain.stream(B)
+    return [other.step(x_t) for x_t in ids[:3]][-1]
+
+
+def test_a_shallow_copy_reads_the_same_layer() -> None:
+    layer = make_layer("lstm")
+    x = np.random.default_rng(0).standard_normal((B, I))
+    shallow, deep = copy.copy(layer.stream(B)), copy.deepcopy(layer.stream(B))
+    before = deep.step(x)
+    layer.params["bias_ih_l0"][...] += 1
+    for stream in (shallow, deep):
+        stream.reload()
+        stream.reset()
+    assert_array_equal(deep.step(x), before)
+    assert not np.array_equal(shallow.step(x), before)
+
+
+def test_ids_as_ints_and_lists() -> None:
+    embedding = rnnfast.Embedding(9, I, rng=1)
+    chain = rnnfast.Sequential(embedding, rnnfast.GRU(I, H, rng=2))
+    table = embedding.params["weight"]
+    one, two = embedding.stream(), embedding.stream(2)
+    assert_array_equal(one.step(3), table[3])
+    assert_array_equal(one.step([3]), table[[3]])
+    assert_array_equal(one.step(np.int32(3)), table[3])
+    assert_array_equal(two.step([3, 8]), table[[3, 8]])
+    want = chain.stream().step(np.array([3]))
+    assert_array_equal(chain.stream().step(3), want[0])
+    assert_array_equal(chain.stream().step([3]), want)
+    assert_array_equal(chain.stream().step([3], np.empty((1, H), np.float32)), want)
+
+
+def test_streams_without_a_state_check_their_batch() -> None:
+    dense, x = rnnfast.Dense(I, 2, rng=1), np.ones((2, I), np.float32)
+    layers: list[tuple[Layer, Any]] = [
+        (dense, x), (rnnfast.Embedding(9, 2), [1, 2]), (rnnfast.Dropout(), x),
+        (rnnfast.Sequential(dense, rnnfast.Dropout()), x),
+    ]  # fmt: skip
+    for layer, x_t in layers:
+        for batch, kind in ((-5, ValueError), (0, ValueError), (1.5, TypeError)):
+            with pytest.raises(kind, match=r"^batch is .*, expected an integer >= 1"):
+                layer.stream(batch)  # type: ignore[arg-type]
+        s = layer.stream(2)
+        s.step(x_t)
+        for rows, words in (([99], "^rows has 99, expected 0 <= row < B = 2"), ([-1], "rows has")):
+            with pytest.raises(ValueError, match=words):
+                s.reset(rows)
+        with pytest.raises(ValueError, match=r"^x_t has shape \(2,.*, expected \(B,.* B = 3"):
+            layer.stream(3).step(x_t)
+        with pytest.raises(ValueError, match=r"^x_t has shape .*, expected \(B,.* with B = 2"):
+            s.step(x_t[0])
 
 
 def test_state_is_a_copy() -> None:
