@@ -344,6 +344,22 @@ def test_bad_input_changes_no_state() -> None:
         assert repr(stream.state) == repr(before)
 
 
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_out_without_a_batch_axis(num_layers: int) -> None:
+    """An error names the shape that was given."""
+    s = rnnfast.GRU(I, H, num_layers, rng=1).stream()
+    x_t = np.ones(I, np.float32)
+    with pytest.raises(ValueError, match=r"^out has shape \(1, 6\), expected (\(H,\) = )?\(6,\)"):
+        s.step(x_t, np.empty((1, H), np.float32))
+    with pytest.raises(ValueError, match=r"^x_t has shape \(4,\), expected \(I,\) = \(3,\)"):
+        s.step(np.ones(I + 1, np.float32))
+    assert not s.state.any()
+    out = np.empty(H, np.float32)
+    assert s.step(x_t, out) is out
+    s.reset()
+    assert_array_equal(s.step(x_t[None])[0], out)
+
+
 def test_refuses() -> None:
     with pytest.raises(ValueError, match="stream needs bidirectional=False"):
         rnnfast.LSTM(I, H, bidirectional=True).stream()

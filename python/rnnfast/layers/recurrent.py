@@ -345,14 +345,12 @@ class RecurrentStream(Stream):
         self._cells = [_rnnfast.Stream(layer.cell, *w, self.batch) for w in self._weights]
 
     def step(self, x_t: Array, out: Array | None = None) -> Array:
-        if isinstance(x_t, np.ndarray) and x_t.ndim == 1 and self.batch == 1:
-            y: Array = self.step(x_t[None], out[None] if isinstance(out, np.ndarray) else out)[0]
-            return y if out is None else out
         if self._between:
+            alone = self.batch == 1 and np.ndim(x_t) == 1  # (I,), without a batch axis
             if out is not None:  # before the first layer's state changes
-                check_out(out, self._layer.dtype, self._size)
+                check_out(out, self._layer.dtype, self._size[1:] if alone else self._size)
             for cell, between in zip(self._cells, self._between, strict=False):
-                x_t = cell.step(x_t, between)
+                x_t = cell.step(x_t, between[0] if alone else between)
         return self._cells[-1].step(x_t, out)
 
     @property
