@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NoReturn
+from weakref import WeakValueDictionary
 
 from ._check import Array
 
@@ -66,10 +67,25 @@ class Params(Mapping[str, Array]):
         return Params(deepcopy(self._arrays, memo))  # an array that others refer to stays one
 
     def __reduce__(self) -> tuple[type[Params], tuple[dict[str, Array]]]:
-        # A read-only array can come out of a pickle over memory that can never be written.
-        arrays = {k: p if p.flags.writeable else p.copy() for k, p in self._arrays.items()}
-        return Params, (arrays,)
+        return Params, ({name: _to_pickle(p) for name, p in self._arrays.items()},)
 
     def __repr__(self) -> str:
         shown = (f"{name!r}: {p.dtype} {p.shape}" for name, p in self._arrays.items())
         return f"Params({{{', '.join(shown)}}})"
+
+
+# Copies that a pickle in the making holds, by the id of their array.
+_copies: WeakValueDictionary[int, Array] = WeakValueDictionary()
+
+
+def _to_pickle(p: Array) -> Array:
+    """Return p, or a writeable copy: read-only arrays are read-only for ever after a pickle.
+
+    A model and its optimiser, pickled together, get one copy, so that they stay connected.
+    """
+    if p.flags.writeable:
+        return p
+    copy = _copies.get(id(p))
+    if copy is None:
+        copy = _copies[id(p)] = p.copy()
+    return copy

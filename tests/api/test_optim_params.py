@@ -1,10 +1,8 @@
-"""Optimisers: names and groups of parameters, numbers set later, rows of tables, copies."""
+"""Optimisers: names and groups of parameters, numbers set later, rows of tables."""
 
 from __future__ import annotations
 
-import copy
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -292,55 +290,7 @@ def test_trains_an_embedding_by_its_rows() -> None:
     assert_allclose(tables[1], tables[0], rtol=1e-6)
 
 
-# ------------------------------------------------------------------ copies
-
-COPIES: dict[str, Callable[[Any], Any]] = {
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda what: pickle.loads(pickle.dumps(what)),
-}
-
-
-@pytest.mark.parametrize("how", COPIES)
-@every_kind
-def test_copies_step_alike_and_apart(kind: str, how: str) -> None:
-    params = draw(0)
-    optimiser = KINDS[kind](params, groups={"b*": {"lr_scale": 0.5}})
-    optimiser.step(draw(1))
-    twin = COPIES[how](optimiser)
-    assert twin.config() == optimiser.config()
-    before = {name: p.copy() for name, p in params.items()}
-    twin.step(draw(2))
-    assert_same_bits(params, before)
-    optimiser.step(draw(2))
-    assert_same_bits(twin.params, params)
-    assert_same_bits(twin.state, optimiser.state)
-    twin.lr = 0.25
-    assert optimiser.lr != 0.25
-
-
-@pytest.mark.parametrize("how", COPIES)
-def test_copied_with_its_model_it_stays_connected(how: str) -> None:
-    model = rnnfast.LSTM(2, 3, rng=0)
-    adam = optim.Adam(model.params)
-    twin, twin_adam = COPIES[how]((model, adam))
-    twin_adam.step({name: np.ones_like(p) for name, p in model.params.items()})
-    for name, p in model.params.items():
-        assert (twin.params[name] != p).all()
-        assert twin_adam.params[name] is twin.params[name]
-
-
-def test_shallow_copy_steps_the_same_parameters() -> None:
-    w = np.ones(2)
-    adam = optim.Adam({"w": w})
-    adam.step({"w": w.copy()})
-    twin = copy.copy(adam)
-    assert twin.params["w"] is w
-    twin.lr = 0.5
-    twin.step({"w": w.copy()})
-    assert twin.state["step"] == 2
-    assert adam.state["step"] == 1
-    assert adam.lr == 1e-3
-    assert (adam.state["m.w"] != twin.state["m.w"]).all()
+# ------------------------------------------------------------------ text
 
 
 def test_text() -> None:
