@@ -1,10 +1,8 @@
 // What is decided about a problem before any kernel runs, from its sizes alone and never from the
 // number of threads: the order of the rows, the groups, the segments of a checkpointed pass.
 #pragma once
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <numeric>
+#include <initializer_list>
 #include <vector>
 
 #include "problem.hpp"
@@ -13,47 +11,25 @@ namespace rnnfast {
 
 using idx = std::ptrdiff_t;
 
-// Rows, longest sequence first (rows of equal length keep their order), and their lengths.
-struct RowOrder {
+struct Plan {
+  // Rows, longest sequence first (rows of equal length keep their order), and their lengths.
   std::vector<idx> row, length;
-
-  RowOrder(idx T, idx B, const std::vector<idx>& lengths) : row(B), length(B, T) {
-    std::iota(row.begin(), row.end(), idx(0));
-    if (lengths.empty()) return;
-    std::stable_sort(row.begin(), row.end(), [&](idx a, idx b) { return lengths[a] > lengths[b]; });
-    for (idx i = 0; i < B; ++i) length[i] = lengths[row[i]];
-  }
+  double operations = 0;  // of a forward pass
 };
 
-// Enough rows that a group makes use of each weight it reads; but several groups, since threads
-// take whole ones, unless the weights are so large that threads rather share them: each then reads
-// a part of them for many rows.
-inline idx group_rows(idx B, idx weight_bytes) {
-  const bool large = weight_bytes > (idx(2) << 20);
-  if (large) {
-    const idx groups = (B + 63) / 64;
-    return groups == 0 ? 0 : (B + groups - 1) / groups;
-  }
-  if (B >= 128) return 16;
-  if (B >= 16) return 8;
-  if (B >= 8) return (B + 1) / 2;
-  return B;
-}
+// Decides from the sizes T, B, I and H of `p`, and fills in its row and length, which point into
+// the plan, group_rows, segment and direct. `gates` are the cell's; no `lengths` are all T;
+// `packed` says that the weights are packed already. Throws std::bad_alloc where an array of the
+// call would be larger than any memory.
+template <class R>
+Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool checkpoint,
+               bool packed);
 
-// Packing the weights costs about as much as using them for this many rows.
-constexpr idx direct_rows = 4;
+// Throws std::bad_alloc if a product of sizes is more than any memory holds: below that, no sum of
+// a few such products, in bytes, runs over.
+void check_size(std::initializer_list<idx> factors);
 
-// Steps between the states that a checkpointed pass keeps: they and one segment's tape grow as
-// sqrt(T) together.
-inline idx segment_steps(idx T, bool checkpoint) {
-  if (!checkpoint || T < 4) return std::max(T, idx(1));
-  return static_cast<idx>(std::ceil(std::sqrt(static_cast<double>(T))));
-}
-
-// Multiplications and additions of a forward pass.
-inline double operations(idx steps, idx I, idx H, int gates) {
-  return 2.0 * static_cast<double>(gates) * static_cast<double>(steps) * static_cast<double>(H) *
-         static_cast<double>(I + H);
-}
+// Multiplications and additions of a forward pass over so many steps of all rows together.
+double operations(idx steps, idx I, idx H, int gates);
 
 }  // namespace rnnfast

@@ -1,26 +1,21 @@
 #include "pool.hpp"
 
 #include <pthread.h>
-#include <sched.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <cstdlib>
-#include <fstream>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "denormals.hpp"
+#include "place.hpp"
+#include "processors.hpp"
 
 namespace rnnfast {
 namespace {
@@ -37,70 +32,40 @@ inline void relax() {
 #endif
 }
 
-// Processors by affinity, and no more than the control group's quota.
-int processors() {
-  int n = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
-  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");
-  double quota = 0, period = 0;
-  if (quota_file >> quota >> period && period > 0) {
-    const int whole = static_cast<int>(quota / period + 0.5);
-    if (whole >= 1 && whole < n) n = whole;
-  }
-#endif
-  return n < 1 ? 1 : n;
+// One turn of a loop that waits for another thread. After many, that thread may be waiting for this
+// one's processor.
+inline void wait_a_turn(int turn) {
+  relax();
+  if (turn % 1024 == 1023) std::this_thread::yield();
 }
 
-int from_environment(const char* name) {
-  const char* text = std::getenv(name);
-  if (text == nullptr) return 0;
-  char* end;
-  const long n = std::strtol(text, &end, 10);
-  return end != text && n >= 1 && n < 100000 ? static_cast<int>(n) : 0;
-}
-
-int default_threads() {
-  const int cores = processors();
-  for (const char* name : {"RNNFAST_NUM_THREADS", "OMP_NUM_THREADS"})
-    if (const int n = from_environment(name)) return n < cores ? n : cores;
-  return cores;
-}
-
-std::atomic<int> chosen_threads{0};
-
-// A sleeping thread's place. The kernel may wake it on the processor of the thread that wakes it,
-// although another is idle (Linux looks for an idle one only while it believes that the cache's
-// processors have time), and there it would wait until its caller has done all the work alone. So
-// it is kept off that processor until it has woken.
-class Place {
+// No signal is delivered to a thread that is started while this lives.
+class SignalsBlocked {
  public:
-#if defined(__linux__)
-  void begin() { thread_ = static_cast<pid_t>(syscall(SYS_gettid)); }
-  void avoid_this_processor() {
-    if (!moved_ && sched_getaffinity(thread_, sizeof home_, &home_) != 0) return;
-    cpu_set_t others = home_;
-    const int here = sched_getcpu();
-    if (here < 0 || here >= CPU_SETSIZE) return;
-    CPU_CLR(here, &others);
-    if (CPU_COUNT(&others) > 0) moved_ = sched_setaffinity(thread_, sizeof others, &others) == 0;
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
-  void restore() {
-    if (moved_) sched_setaffinity(0, sizeof home_, &home_);
-    moved_ = false;
-  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
 
  private:
-  pid_t thread_ = 0;
-  cpu_set_t home_;
-  bool moved_ = false;
-#else
-  void begin() {}
-  void avoid_this_processor() {}
-  void restore() {}
-#endif
+  sigset_t before_;
 };
+
+// Marks the thread as one that works for the pool: what it calls meanwhile, a signal handler too,
+// must not wait for the pool.
+class Inside {
+ public:
+  Inside() { now = true; }
+  ~Inside() { now = false; }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  static thread_local bool now;
+};
+thread_local bool Inside::now = false;
 
 class Pool {
  public:
@@ -108,10 +73,11 @@ class Pool {
           void* poll_context) {
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     if (threads > tasks) threads = static_cast<int>(tasks);
-    if (threads <= 1 || inside_task || !busy.try_lock()) {
+    if (threads <= 1 || Inside::now || !busy.try_lock()) {
       for (idx i = 0; i < tasks; ++i) task(context, i, 0);
       return 1;
     }
+    const Inside inside;
     announce({threads, context, tasks, task, nullptr});
     work(0);
     door_.fetch_or(closed, std::memory_order_acq_rel);
@@ -121,15 +87,15 @@ class Pool {
 
   int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds longest,
                void (*task)(void*, int, int), void* context) {
-    static const int cores = processors();
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
-    if (threads > cores) threads = cores;
-    if (threads <= 1 || inside_task || !busy.try_lock()) {
+    threads = std::min(threads, processors());
+    if (threads <= 1 || Inside::now || !busy.try_lock()) {
       task(context, 0, 1);
       return 1;
     }
     gang_size_.store(0, std::memory_order_relaxed);
-    announce({threads, context, 0, nullptr, task});
+    const Inside inside;
+    threads = announce({threads, context, 0, nullptr, task});
     const auto since = std::chrono::steady_clock::now();
     while (took_part_.load(std::memory_order_acquire) < threads &&
            std::chrono::steady_clock::now() - since < patience)
@@ -145,9 +111,7 @@ class Pool {
     if (size > 1 && gangs_++ % gangs_per_measurement == 0) measure_handover();
     if (handover_ > longest) size = 1;
     gang_size_.store(size, std::memory_order_release);
-    inside_task = true;
     task(context, 0, size);
-    inside_task = false;
     wait_for_others(nullptr, nullptr);
     return size;
   }
@@ -166,40 +130,52 @@ class Pool {
   static constexpr std::uint32_t closed = 1u << 31;
   static constexpr unsigned gangs_per_measurement = 16;
 
-  // Opens the door to a new job and wakes the sleepers.
-  void announce(const Job& job) {
-    for (; started_ < job.threads - 1; ++started_)
-      std::thread(&Pool::serve, this, started_ + 1).detach();
+  // Starts threads up to that number, or as many as the system gives.
+  void start(int threads) noexcept {
+    if (started_ >= threads) return;
+    const SignalsBlocked blocked;  // they are for the threads that the program knows
+    try {
+      {
+        std::lock_guard<std::mutex> lock(sleep_);
+        sleepers_.reserve(static_cast<std::size_t>(threads));
+      }
+      for (; started_ < threads; ++started_) std::thread(&Pool::serve, this, started_ + 1).detach();
+    } catch (const std::exception&) {  // the next call tries again
+    }
+  }
+
+  // Opens the door to a new job and wakes the sleepers. Returns how many threads may come.
+  int announce(const Job& job) {
+    start(job.threads - 1);
+    const int threads = std::min(job.threads, started_ + 1);
     job_ = job;
+    threads_.store(threads, std::memory_order_relaxed);
     next_.store(0, std::memory_order_relaxed);
     took_part_.store(1, std::memory_order_relaxed);
     door_.fetch_and(~closed, std::memory_order_acq_rel);  // a late one may still be leaving
     generation_.fetch_add(1);
-    if (asleep_.load() == 0) return;
+    if (asleep_.load() == 0) return threads;
     {
       std::lock_guard<std::mutex> lock(sleep_);
       for (Place* sleeper : sleepers_) sleeper->avoid_this_processor();
     }
     wake_.notify_all();
+    return threads;
   }
 
   void work(int slot) {
-    inside_task = true;
     for (idx i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < job_.tasks;)
       job_.task(job_.context, i, slot);
-    inside_task = false;
   }
 
   void join_gang(int rank) {
     int size, seen = back_.load(std::memory_order_relaxed);
-    while ((size = gang_size_.load(std::memory_order_acquire)) == 0) {
+    for (int turn = 0; (size = gang_size_.load(std::memory_order_acquire)) == 0; ++turn) {
       const int number = there_.load(std::memory_order_acquire);
       if (rank == 1 && number != seen) back_.store(seen = number, std::memory_order_release);
+      wait_a_turn(turn);
     }
-    if (rank >= size) return;
-    inside_task = true;
-    job_.gang(job_.context, rank, size);
-    inside_task = false;
+    if (rank < size) job_.gang(job_.context, rank, size);
   }
 
   // How long the caller and the thread of rank 1, which both wait in the gang, take to pass a
@@ -213,8 +189,8 @@ class Pool {
       for (int turn = 0; turn < turns; ++turn) {
         const int number = there_.load(std::memory_order_relaxed) + 1;
         there_.store(number, std::memory_order_release);
-        while (back_.load(std::memory_order_acquire) != number) {
-        }
+        for (int wait = 0; back_.load(std::memory_order_acquire) != number; ++wait)
+          wait_a_turn(wait);
       }
       const std::chrono::nanoseconds taken = std::chrono::steady_clock::now() - since;
       handover_ = std::min(handover_, taken / turns);
@@ -233,13 +209,13 @@ class Pool {
 
   [[noreturn]] void serve(int slot) {
     const FlushDenormals flush;
-    const bool may_spin = slot < processors();
+    const Inside inside;
     std::uint64_t seen = 0;
     Place place;
     place.begin();
     auto spin = spin_time;
     for (;;) {
-      if (!may_spin || !spin_for_job(seen, spin))
+      if (!may_spin(slot) || !spin_for_job(seen, spin))
         spin = sleep_for_job(seen, place) < long_spin_time ? long_spin_time : spin_time;
       seen = generation_.load();
       const bool in_time = (door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0;
@@ -252,6 +228,12 @@ class Pool {
       }
       door_.fetch_sub(1, std::memory_order_acq_rel);
     }
+  }
+
+  // Threads beyond the number of processors, or in a job that has more of them, would by spinning
+  // keep others from their work.
+  bool may_spin(int slot) const {
+    return slot < processors() && threads_.load(std::memory_order_relaxed) <= processors();
   }
 
   // Whether there was one in that time.
@@ -278,8 +260,6 @@ class Pool {
     return std::chrono::steady_clock::now() - since;
   }
 
-  static thread_local bool inside_task;
-
   std::mutex busy_;
   int started_ = 0;
   Job job_ = {};
@@ -287,6 +267,7 @@ class Pool {
   alignas(64) std::atomic<std::uint32_t> door_{closed};
   alignas(64) std::atomic<std::uint64_t> generation_{0};
   std::atomic<int> took_part_{0};
+  std::atomic<int> threads_{1};  // of the last job
   std::atomic<int> gang_size_{0};
   alignas(64) std::atomic<int> there_{0};
   alignas(64) std::atomic<int> back_{0};
@@ -298,48 +279,24 @@ class Pool {
   std::vector<Place*> sleepers_;
 };
 
-thread_local bool Pool::inside_task = false;
-
 // Never destroyed: its threads may outlive every static object. A forked child has none of the
-// threads, and locks in any state: it starts with a new pool.
-std::atomic<Pool*> pool{nullptr};
-
-Pool& the_pool() {
-  static const bool ready = [] {
-    pool = new Pool;
-    pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
-    return true;
-  }();
-  (void)ready;
-  return *pool.load();
-}
+// threads, and locks in any state: it starts with a new pool. Made when the library is loaded,
+// since at the first call another thread may be about to fork.
+std::atomic<Pool*> pool{[] {
+  pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
+  return new Pool;
+}()};
 
 }  // namespace
 
-int num_threads() {
-  if (const int n = chosen_threads.load()) return n;
-  static const int n = default_threads();
-  return n;
-}
-
-void set_num_threads(int n) { chosen_threads = n; }
-
 int run_tasks(idx tasks, int threads, void (*task)(void*, idx, int), void* context,
-              bool (*poll)(void*), void* poll_context) {
-  return the_pool().run(tasks, threads, task, context, poll, poll_context);
+              bool (*poll)(void*), void* poll_context) noexcept {
+  return pool.load()->run(tasks, threads, task, context, poll, poll_context);
 }
 
 int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds handover,
-             void (*task)(void*, int, int), void* context) {
-  return the_pool().run_gang(threads, patience, handover, task, context);
+             void (*task)(void*, int, int), void* context) noexcept {
+  return pool.load()->run_gang(threads, patience, handover, task, context);
 }
-
-#if defined(__x86_64__)
-FlushDenormals::FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-FlushDenormals::~FlushDenormals() { _mm_setcsr(before_); }
-#else
-FlushDenormals::FlushDenormals() = default;
-FlushDenormals::~FlushDenormals() = default;
-#endif
 
 }  // namespace rnnfast

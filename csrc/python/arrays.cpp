@@ -41,7 +41,7 @@ bool has_dtype(py::handle array, Precision p) {
 std::string conversion(py::handle array, Precision wanted) {
   const Precision other = wanted == Precision::f32 ? Precision::f64 : Precision::f32;
   if (!has_dtype(array, other)) return "";
-  return std::string(": convert it with .astype('") + dtype_name(wanted) + "')";
+  return std::string(": convert it with .astype(\"") + dtype_name(wanted) + "\")";
 }
 
 bool aligned(py::handle array) {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "../blocks.hpp"
 #include "../kernels.hpp"
-#include "../memory.hpp"
 
 namespace rnnfast {
 

@@ -1,15 +1,9 @@
 #include "call.hpp"
 
-#include <new>
-
 #include "kinds.hpp"
 
 namespace rnnfast {
 namespace {
-
-std::atomic<double> parallel_from{2e6};
-std::atomic<int> threads_of_last_call{1};
-constexpr auto look_every = std::chrono::milliseconds(30);
 
 // "lstm" of "lstm_peephole": what a user calls it.
 std::string family(const std::string& cell) { return cell.substr(0, cell.find('_')); }
@@ -19,47 +13,9 @@ std::string family(const std::string& cell) { return cell.substr(0, cell.find('_
 const char* const initial_names[] = {"a0", "c0"};
 const char* const final_names[] = {"dstate (a)", "dstate (c)"};
 
-double parallel_operations() { return parallel_from; }
-void set_parallel_operations(double n) { parallel_from = n; }
-int last_threads() { return threads_of_last_call; }
-
-Runner::Runner(double operations)
-    : operations_(operations), threads_(operations < parallel_from ? 1 : num_threads()) {
-  threads_of_last_call = 1;
-}
-
-void Runner::parallel(void* team, idx tasks, void (*task)(void*, idx, int), void* context) {
-  auto* self = static_cast<Runner*>(team);
-  const int took_part = run_tasks(tasks, self->threads_, task, context, interrupted, team);
-  if (took_part > threads_of_last_call) threads_of_last_call = took_part;
-}
-
-void Runner::gang(void* team, int most, double between, void (*task)(void*, int, int),
-                  void* context) {
-  auto* self = static_cast<Runner*>(team);
-  // a thread takes 60 microseconds and more to wake; for a long call an eighth of what it would
-  // take one thread alone, at 10^11 operations a second, is worth waiting for, but not seconds:
-  // where the other processors are busy, none will come
-  const double wait = std::min(60 + self->operations_ / 8e5, 1e4);
-  const auto patience = std::chrono::microseconds(static_cast<int>(wait));
-  // two threads save half of the time between two meetings
-  const auto longest = parallel_from == 0 ? std::chrono::nanoseconds::max()
-                                          : std::chrono::nanoseconds(static_cast<idx>(between / 2));
-  const int size = run_gang(std::min(self->threads_, most), patience, longest, task, context);
-  if (size > threads_of_last_call) threads_of_last_call = size;
-}
-
-bool Runner::interrupted(void* team) {
-  auto* self = static_cast<Runner*>(team);
-  if (self->stop_) return true;
-  if (self->operations_ < release_operations || std::this_thread::get_id() != self->caller_)
-    return false;
-  const auto now = std::chrono::steady_clock::now();
-  if (now - self->looked_ < look_every) return false;
-  self->looked_ = now;
+bool PythonRunner::signal_raised(void*) {
   py::gil_scoped_acquire acquire;
-  if (PyErr_CheckSignals() != 0) self->stop_ = true;
-  return self->stop_;
+  return PyErr_CheckSignals() != 0;
 }
 
 int find_cell(const std::string& name) {
@@ -151,7 +107,7 @@ LayerArguments::LayerArguments(py::handle cell, py::handle x, py::handle state, 
       sequence(truth(sequence, "return_sequence")) {}
 
 template <class R>
-Call<R>::Call(const LayerArguments& a, bool checkpoint)
+Call<R>::Call(const LayerArguments& a, bool checkpoint, bool packed)
     : cell(isa().of<R>().cells + find_cell(a.cell)),
       arguments(precision_of<R>, "x", family(a.cell)) {
   arguments.check(a.x, "x", {{"T", -1}, {"B", -1}, {"I", -1}});
@@ -166,25 +122,7 @@ Call<R>::Call(const LayerArguments& a, bool checkpoint)
     p.state0[i] = arguments.optional<R>(state[static_cast<std::size_t>(i)], initial_names[i],
                                         {{"B", p.B}, {"H", p.H}});
   p.reverse = a.reverse;
-  lengths = parse_lengths(a.lengths, p.T, p.B);
-  plan(checkpoint);
-}
-
-template <class R>
-void Call<R>::plan(bool checkpoint) {
-  // No kernel keeps more than this; a size that fits no memory would overflow on the way to it.
-  const double width = static_cast<double>(p.I + p.H) + 64;
-  const double rows = static_cast<double>(p.T + 1) * static_cast<double>(p.B + 1);
-  if (64.0 * sizeof(R) * width * (rows + static_cast<double>(p.H)) > 0x1p60) throw std::bad_alloc();
-  order.emplace(p.T, p.B, lengths);
-  p.row = order->row.data();
-  p.length = order->length.data();
-  p.group_rows = group_rows(p.B, cell->gates * p.H * p.H * static_cast<idx>(sizeof(R)));
-  p.segment = segment_steps(p.T, checkpoint);
-  p.direct = p.T * p.B <= direct_rows;
-  idx steps = 0;
-  for (idx n : order->length) steps += n;
-  operations = rnnfast::operations(steps, p.I, p.H, cell->gates);
+  plan = make_plan(p, cell->gates, parse_lengths(a.lengths, p.T, p.B), checkpoint, packed);
 }
 
 template <class R>

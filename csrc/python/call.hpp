@@ -1,59 +1,39 @@
 // A call of a kernel from Python: the problem its arguments describe, and running it.
 #pragma once
 #include <array>
-#include <atomic>
-#include <chrono>
 #include <optional>
-#include <thread>
-#include <type_traits>
 
 #include "../dispatch.hpp"
-#include "../parallel/pool.hpp"
 #include "../plan.hpp"
+#include "../run.hpp"
 #include "arrays.hpp"
 
 namespace rnnfast {
 
-// Work below this many operations stays on the calling thread: about 20 microseconds.
-double parallel_operations();
-void set_parallel_operations(double n);  // for tests
-int last_threads();                      // how many threads took part in the last call
-
-// Runs kernels: gives them threads, lets go of the GIL for work that takes a while, and looks for
-// Ctrl-C. `f(control)` is the work. Throws what a signal handler raised.
-class Runner {
+// Runs kernels: without the GIL where that takes a while, and until Ctrl-C.
+class PythonRunner {
  public:
-  explicit Runner(double operations);
-  int threads() const { return threads_; }
+  explicit PythonRunner(double operations) : runner_(operations, signal_raised) {}
+  int threads() const { return runner_.threads(); }
 
+  // f(control) is the work. Throws what a signal handler raised.
   template <class F>
   void run(F&& f) {
-    const FlushDenormals flush;
-    const Control control = {threads_, this, parallel, interrupted, gang, std::this_thread::yield};
-    if (operations_ < release_operations) {
-      f(control);
-    } else {
-      // What is touched without the GIL is memory that this call owns, alone or with others that
-      // only read it, and arrays that it holds references to.
-      py::gil_scoped_release release;
-      f(control);
-    }
-    if (stop_) throw py::error_already_set();
+    if (!without_gil(f)) throw py::error_already_set();
   }
 
  private:
-  static constexpr double release_operations = 5e5;  // about 10 microseconds
+  // What is touched without the GIL is memory that this call owns, alone or with others that only
+  // read it, and arrays that it holds references to.
+  template <class F>
+  bool without_gil(F&& f) {
+    if (!runner_.is_long()) return runner_.run(f);
+    py::gil_scoped_release release;
+    return runner_.run(f);
+  }
+  static bool signal_raised(void*);
 
-  static void parallel(void* team, idx tasks, void (*task)(void*, idx, int), void* context);
-  static bool interrupted(void* team);
-  static void gang(void* team, int most, double between, void (*task)(void*, int, int),
-                   void* context);
-
-  double operations_;
-  int threads_;
-  std::thread::id caller_ = std::this_thread::get_id();
-  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
-  std::atomic<bool> stop_{false};
+  Runner runner_;
 };
 
 // The arguments that describe one layer in one direction, as Python gives them.
@@ -94,18 +74,15 @@ struct Call {
   const CellKernels<R>* cell;
   Arguments arguments;
   Problem<R> p = {};
-  std::vector<idx> lengths;
-  std::optional<RowOrder> order;
-  double operations = 0;
+  Plan plan;
 
-  Call(const LayerArguments& a, bool checkpoint);
+  Call(const LayerArguments& a, bool checkpoint, bool packed);
 
   // Sets where a and the final states go, and takes them when the kernel has run.
   void want_results(const LayerArguments& a);
   std::pair<py::object, py::object> results();
 
  private:
-  void plan(bool checkpoint);
   std::optional<Output> a_;
   States state_T_;
 };

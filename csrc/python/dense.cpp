@@ -32,8 +32,10 @@ DenseProblem<R> read(Arguments& arguments, py::handle x, py::handle W) {
 template <class R>
 void run(const DenseProblem<R>& p, double factor,
          void (*kernel)(const DenseProblem<R>&, const Control&, void* memory)) {
-  Runner runner(factor * 2.0 * static_cast<double>(p.N) * static_cast<double>(p.I) *
-                static_cast<double>(p.O));
+  check_size({p.N, std::max(p.I, p.O)});
+  check_size({p.I, p.O});
+  PythonRunner runner(factor * 2.0 * static_cast<double>(p.N) * static_cast<double>(p.I) *
+                      static_cast<double>(p.O));
   Memory memory(isa().of<R>().dense_size(p));
   runner.run([&](const Control& control) { kernel(p, control, memory.get()); });
 }

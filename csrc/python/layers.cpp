@@ -7,12 +7,12 @@ namespace {
 
 template <class R>
 py::tuple run_typed(const LayerArguments& a, const PackedWeights* packed) {
-  Call<R> call(a, false);
+  Call<R> call(a, false, packed != nullptr);
   if (packed != nullptr && (packed->cell != find_cell(a.cell) || packed->I != call.p.I ||
                             packed->H != call.p.H || packed->precision != precision_of<R>))
     fail_value("packed holds the weights of another cell, dtype or size");
   call.want_results(a);
-  Runner runner(call.operations);
+  PythonRunner runner(call.plan.operations);
   const std::size_t packed_size = packed == nullptr ? call.cell->packed_size(call.p) : 0;
   Memory memory(packed_size + call.cell->forward_work(call.p, runner.threads()));
   void* const weights = packed == nullptr ? memory.get() : packed->memory.get();
@@ -47,7 +47,7 @@ std::unique_ptr<PackedWeights> pack(py::handle cell, py::handle W_ax, py::handle
     p.I = -1;
     read_weights<R>(arguments, kernels, W_ax, W_aa, b_a, b_aa, peephole, p);
     Memory memory(kernels.packed_size(p));
-    Runner runner(operations(1, p.I, p.H, kernels.gates));
+    PythonRunner runner(operations(1, p.I, p.H, kernels.gates));
     runner.run([&](const Control& control) { kernels.pack(p, control, memory.get()); });
     return std::make_unique<PackedWeights>(
         PackedWeights{index, precision_of<R>, p.I, p.H, std::move(memory)});

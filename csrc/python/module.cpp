@@ -1,4 +1,5 @@
 // The extension rnnfast._rnnfast.
+#include "../parallel/processors.hpp"
 #include "call.hpp"
 
 namespace rnnfast {
@@ -18,15 +19,16 @@ void define_configuration(py::module_& m) {
   m.def("isas", &isas);
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, arg("n"));
-  // For tests: how much work is worth a second thread, and how many took part in the last call.
-  m.def("_set_parallel_operations", &set_parallel_operations, arg("n"));
-  m.def("_parallel_operations", &parallel_operations);
+  // For tests: how much work is worth a second thread (0: threads share even what takes longer that
+  // way), and how many took part in the last call.
+  m.def("_set_parallel_operations", [](double n) { set_run_settings({n, n == 0}); }, arg("n"));
+  m.def("_parallel_operations", [] { return run_settings().parallel_operations; });
   m.def("_last_threads", &last_threads);
 }
 
 }  // namespace rnnfast
 
-PYBIND11_MODULE(_rnnfast, m, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(_rnnfast, m) {
   m.doc() = "Native kernels of rnnfast. The public functions are in rnnfast.functional.";
   try {
     rnnfast::isa();

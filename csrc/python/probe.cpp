@@ -1,6 +1,9 @@
 // probe: what this machine can do on one thread, measured with the kernels' own loops.
+#include <atomic>
+#include <chrono>
 #include <vector>
 
+#include "../parallel/pool.hpp"
 #include "call.hpp"
 
 namespace rnnfast {

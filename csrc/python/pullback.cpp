@@ -40,7 +40,7 @@ class PullbackOf : public Pullback {
 
   py::tuple forward(const LayerArguments& a) {
     call_.want_results(a);
-    Runner runner(call_.operations);
+    PythonRunner runner(call_.plan.operations);
     packed_size_ = call_.cell->packed_size(call_.p);
     kept_ = std::make_shared<Memory>(packed_size_ + call_.cell->tape_size(call_.p));
     Memory work(call_.cell->forward_work(call_.p, runner.threads()));
@@ -61,7 +61,7 @@ class PullbackOf : public Pullback {
     need_memory();  // another thread may have given it up since; from here on none has the GIL
     // the deltas may be written over the tape, unless a call in another thread is reading it
     p.keep_saved = retain || kept_.use_count() > 1;
-    Runner runner(3 * call_.operations);
+    PythonRunner runner(3 * call_.plan.operations);
     Memory work(call_.cell->backward_work(p, runner.threads()));
     const std::shared_ptr<Memory> kept = kept_;
     if (!retain) kept_.reset();
@@ -166,7 +166,7 @@ py::tuple run_vjp(py::handle cell, py::handle x, py::handle state, py::handle W_
   const bool checkpointed = truth(checkpoint, "checkpoint");
   return with_type(precision(x, "x"), [&](auto zero) -> py::tuple {
     using R = decltype(zero);
-    auto pullback = std::make_unique<PullbackOf<R>>(Call<R>(a, checkpointed), a);
+    auto pullback = std::make_unique<PullbackOf<R>>(Call<R>(a, checkpointed, false), a);
     py::tuple result = pullback->forward(a);
     std::unique_ptr<Pullback> base = std::move(pullback);
     return py::make_tuple(result[0], result[1], std::move(base));

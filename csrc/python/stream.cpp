@@ -55,19 +55,16 @@ class StreamOf : public Stream {
  public:
   StreamOf(const std::string& cell, py::handle W_ax, py::handle W_aa, py::handle b_a,
            py::handle b_aa, py::handle peephole, idx batch)
-      : cell_(isa().of<R>().cells + find_cell(cell)), order_(1, batch, {}) {
+      : cell_(isa().of<R>().cells + find_cell(cell)) {
     Arguments arguments(precision_of<R>, "W_ax", cell);
     p_.I = -1;
     read_weights<R>(arguments, *cell_, W_ax, W_aa, b_a, b_aa, peephole, p_);
     p_.T = 1;
     p_.B = batch;
-    p_.row = order_.row.data();
-    p_.length = order_.length.data();
-    p_.group_rows = group_rows(batch, cell_->gates * p_.H * p_.H * static_cast<idx>(sizeof(R)));
-    p_.segment = 1;
     p_.x_b = p_.I;
+    plan_ = make_plan(p_, cell_->gates, {}, false, true);
     packed_ = Memory(cell_->packed_size(p_));
-    Runner runner(operations(1, p_.I, p_.H, cell_->gates));
+    PythonRunner runner(operations(1, p_.I, p_.H, cell_->gates));
     runner.run([&](const Control& control) { cell_->pack(p_, control, packed_.get()); });
     work_ = Memory(cell_->forward_work(p_, 1));
     for (auto& state : state_)
@@ -151,22 +148,16 @@ class StreamOf : public Stream {
       p_.state_T[i] = part(1 - now_, i);
     }
     const FlushDenormals flush;
-    const Control control = {1, nullptr, serial, never, nullptr, nullptr};
-    cell_->forward(p_, control, packed_.get(), nullptr, work_.get());
+    cell_->forward(p_, one_thread, packed_.get(), nullptr, work_.get());
     now_ = 1 - now_;
   }
-
-  static void serial(void*, idx tasks, void (*task)(void*, idx, int), void* context) {
-    for (idx i = 0; i < tasks; ++i) task(context, i, 0);
-  }
-  static bool never(void*) { return false; }
 
   R* part(int which, int i) { return state_[which].data() + i * p_.B * p_.H; }
   const R* part(int which, int i) const { return state_[which].data() + i * p_.B * p_.H; }
 
   const CellKernels<R>* cell_;
-  RowOrder order_;
   Problem<R> p_ = {};
+  Plan plan_;
   Memory packed_, work_;
   std::vector<R> state_[2];  // (states, B, H): now and next
   int now_ = 0;

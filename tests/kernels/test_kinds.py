@@ -129,7 +129,7 @@ def test_the_other_precision() -> None:
     with pytest.raises(
         TypeError,
         match=r"^W_aa has dtype float64, expected float32 as x has: convert it with"
-        r" \.astype\('float32'\)$",
+        r' \.astype\("float32"\)$',
     ):
         wrong.run(functional)
     with pytest.raises(TypeError, match=r"^W_aa has dtype int64, expected float32 as x has$"):

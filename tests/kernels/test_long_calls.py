@@ -1,4 +1,4 @@
-"""Long calls stop at Ctrl-C, a forked child works, and memory does not grow."""
+"""A forked child works, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -10,72 +10,15 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
-from problems import Problem, assert_same_bits, make, ragged
+from problems import assert_same_bits, make, ragged
 from rnnfast import _rnnfast, functional
 from rnnfast.reference import CELLS
 
 every_cell = pytest.mark.parametrize("cell", CELLS)
-
-
-@pytest.fixture
-def interrupt() -> Iterator[Any]:
-    """Calls a function and raises KeyboardInterrupt in it after a tenth of a second."""
-
-    def raise_it(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    def call(function: Any) -> float:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        start = time.perf_counter()
-        with pytest.raises(KeyboardInterrupt):
-            function()
-        return time.perf_counter() - start
-
-    before = signal.signal(signal.SIGALRM, raise_it)
-    yield call
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
-def unchanged(problem: Problem, copies: dict[str, Any]) -> None:
-    assert_same_bits(dict(problem.arrays()), copies)
-
-
-@every_cell
-def test_interrupted_forward(cell: str, interrupt: Any) -> None:
-    problem = make(cell, 4000, 32, 1, 256, dtype="float32").with_(da=None)
-    x = np.broadcast_to(problem.x[:1], (1_000_000, *problem.x.shape[1:]))  # minutes of work
-    copies = {name: array.copy() for name, array in problem.arrays()}
-    options = (problem.peephole, None, False, None, False)
-    seconds = interrupt(lambda: _rnnfast.run(cell, x, *problem.layer[2:], *options))
-    assert seconds < 2
-    unchanged(problem, copies)
-
-
-@pytest.mark.parametrize("checkpoint", [False, True])
-def test_interrupted_pullback(checkpoint: bool, interrupt: Any) -> None:
-    problem = make("lstm", 1500, 32, 8, 256, dtype="float32")
-    copies = {name: array.copy() for name, array in problem.arrays()}
-    _, _, pullback = functional.run_vjp(*problem.layer, **problem.options, checkpoint=checkpoint)
-    assert interrupt(lambda: pullback(problem.da, problem.dstate)) < 2
-    unchanged(problem, copies)
-
-
-@every_cell
-@pytest.mark.parametrize("T", [2**40, 2**50, 2**58])
-def test_memory_that_cannot_be_had(cell: str, T: int) -> None:
-    problem = make(cell, 1, 1, 1, 33, dtype="float32").with_(da=None)
-    copies = {name: array.copy() for name, array in problem.arrays()}
-    x = np.broadcast_to(problem.x, (T, 1, 1))
-    for function in (functional.run, functional.run_vjp):
-        with pytest.raises(MemoryError):
-            function(cell, x, *problem.layer[2:], peephole=problem.peephole)
-    unchanged(problem, copies)
 
 
 @pytest.fixture

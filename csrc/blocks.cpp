@@ -1,4 +1,4 @@
-#include "memory.hpp"
+#include "blocks.hpp"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -28,6 +28,8 @@ struct Block {
 // The blocks that were given back, the oldest first.
 class Spare {
  public:
+  Spare() { blocks_.reserve(most_blocks); }  // `give` must not fail
+
   // Around a fork: the child must not find the lock taken by a thread that it does not have.
   void lock() { mutex_.lock(); }
   void unlock() { mutex_.unlock(); }
@@ -69,13 +71,12 @@ class Spare {
   std::size_t total_ = 0;
 };
 
-Spare& spare() {
-  static Spare* blocks = [] {
-    pthread_atfork([] { spare().lock(); }, [] { spare().unlock(); }, [] { spare().unlock(); });
-    return new Spare;  // outlives every static object that holds a block
-  }();
-  return *blocks;
-}
+// Outlives every static object that holds a block. Made when the library is loaded: a fork while
+// the first call makes it would leave the child waiting.
+Spare* const spare = [] {
+  pthread_atfork([] { spare->lock(); }, [] { spare->unlock(); }, [] { spare->unlock(); });
+  return new Spare;
+}();
 
 }  // namespace
 
@@ -83,7 +84,7 @@ Memory::Memory(std::size_t bytes) {
   if (bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();
   bytes = (bytes + 63) / 64 * 64;
   if (bytes >= least_kept) {
-    const Block block = spare().take(bytes);
+    const Block block = spare->take(bytes);
     p_ = block.p;
     bytes_ = block.bytes;
   }
@@ -99,7 +100,7 @@ Memory::Memory(std::size_t bytes) {
 }
 
 Memory::~Memory() {
-  if (p_ != nullptr) spare().give({p_, bytes_});
+  if (p_ != nullptr) spare->give({p_, bytes_});
 }
 
 }  // namespace rnnfast

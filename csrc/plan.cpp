@@ -1,0 +1,82 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <numeric>
+
+namespace rnnfast {
+namespace {
+
+// Enough rows that a group makes use of each weight it reads; but several groups, since threads
+// take whole ones, unless the weights are so large that threads rather share them: each then reads
+// a part of them for many rows.
+idx group_rows(idx B, idx weight_bytes) {
+  const bool large = weight_bytes > (idx(2) << 20);
+  if (large) {
+    const idx groups = (B + 63) / 64;
+    return groups == 0 ? 0 : (B + groups - 1) / groups;
+  }
+  if (B >= 128) return 16;
+  if (B >= 16) return 8;
+  if (B >= 8) return (B + 1) / 2;
+  return B;
+}
+
+// Packing the weights costs about as much as using them for this many rows.
+constexpr idx direct_rows = 4;
+
+// Steps between the states that a checkpointed pass keeps: they and one segment's tape grow as
+// sqrt(T) together.
+idx segment_steps(idx T, bool checkpoint) {
+  if (!checkpoint || T < 4) return std::max(T, idx(1));
+  return static_cast<idx>(std::ceil(std::sqrt(static_cast<double>(T))));
+}
+
+// Fills in row and length.
+void order_rows(Plan& plan, idx T, idx B, const std::vector<idx>& lengths) {
+  plan.row.resize(B);
+  plan.length.assign(B, T);
+  std::iota(plan.row.begin(), plan.row.end(), idx(0));
+  if (lengths.empty()) return;
+  std::stable_sort(plan.row.begin(), plan.row.end(),
+                   [&](idx a, idx b) { return lengths[a] > lengths[b]; });
+  for (idx i = 0; i < B; ++i) plan.length[i] = lengths[plan.row[i]];
+}
+
+}  // namespace
+
+void check_size(std::initializer_list<idx> factors) {
+  double product = 1;
+  for (idx n : factors) product *= static_cast<double>(std::max(n, idx(1)));
+  // beyond 2^60 bytes, as a call keeps less than 2^10 for each number, padding and all
+  if (product > 0x1p50) throw std::bad_alloc();
+}
+
+double operations(idx steps, idx I, idx H, int gates) {
+  return 2.0 * static_cast<double>(gates) * static_cast<double>(steps) * static_cast<double>(H) *
+         static_cast<double>(I + H);
+}
+
+template <class R>
+Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool checkpoint,
+               bool packed) {
+  check_size({p.T, p.B, std::max(p.I, p.H)});  // sequences and the tape
+  check_size({p.I, p.H});                      // weights
+  check_size({p.H, p.H});
+  Plan plan;
+  order_rows(plan, p.T, p.B, lengths);
+  p.row = plan.row.data();
+  p.length = plan.length.data();
+  p.group_rows = group_rows(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
+  p.segment = segment_steps(p.T, checkpoint);
+  p.direct = !packed && p.T * p.B <= direct_rows;
+  idx steps = 0;
+  for (idx n : plan.length) steps += n;
+  plan.operations = operations(steps, p.I, p.H, gates);
+  return plan;
+}
+template Plan make_plan(Problem<float>&, int, const std::vector<idx>&, bool, bool);
+template Plan make_plan(Problem<double>&, int, const std::vector<idx>&, bool, bool);
+
+}  // namespace rnnfast
