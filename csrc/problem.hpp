@@ -6,12 +6,12 @@
 
 namespace rnnfast {
 
+using idx = std::ptrdiff_t;
+
 constexpr int max_states = 2;
 
 template <class R>
 struct Problem {
-  using idx = std::ptrdiff_t;
-
   idx T, B, I, H;
   bool reverse;
 

@@ -1,7 +1,7 @@
 // Threads that share one group of rows: each owns a slice of the hidden units through all steps,
 // and they wait for each other after every stage of a step.
 #pragma once
-#include "../gemm/tile.hpp"
+#include "../problem.hpp"
 #include "control.hpp"
 
 namespace rnnfast {

@@ -3,10 +3,10 @@
 // the linker must never take one tier's copy of a function for another's.
 #pragma once
 #include "../cells/all.hpp"
-#include "dense.hpp"
+#include "../other/dense.hpp"
+#include "../other/optimizer.hpp"
+#include "../other/probe.hpp"
 #include "kernel.hpp"
-#include "optimizer.hpp"
-#include "probe.hpp"
 
 namespace rnnfast {
 namespace {

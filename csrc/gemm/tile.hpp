@@ -27,7 +27,9 @@ struct Tile {
   idx out_step;
 };
 
-// What fits into the registers beside one row of the panel and a broadcast value.
+// Three quarters of the registers hold sums, the others the panel's row and a broadcast value.
+// Taller tiles would leave no register for the column (of 16), or hide no more of an FMA's latency
+// (of 32).
 constexpr int max_vectors = 4;
 constexpr int tile_rows(int vectors) {
   int accumulators = vector_registers == 32 ? 24 : 12;

@@ -3,10 +3,10 @@
 #pragma once
 #include <utility>
 
+#include "../problem.hpp"
+
 namespace rnnfast {
 namespace {
-
-using idx = std::ptrdiff_t;
 
 template <class R>
 struct VecOf {

@@ -1,7 +1,7 @@
 // Memory handed out piece by piece. Every layout is written once, as a constructor that takes its
 // arrays from an Arena; an Arena without memory only adds up the size.
 #pragma once
-#include "../simd/vector.hpp"
+#include "../problem.hpp"
 
 namespace rnnfast {
 namespace {

@@ -1,6 +1,6 @@
 // Loops that show what this machine can do: the floor that the benchmarks compare with.
 #pragma once
-#include "forward.hpp"
+#include "../driver/forward.hpp"
 
 namespace rnnfast {
 namespace {
@@ -40,18 +40,19 @@ double read_loop(const R* memory, idx n, idx repeats) {
 template <class Cell, class R>
 void chain_loop(R* memory, idx steps) {
   constexpr idx W = lanes<R>;
-  StepRows<R> q = {};
-  q.rows = q.blocks = 1;
-  q.H = q.units = W;
+  StepRows<R> rows = {};
+  rows.count = rows.blocks = 1;
+  rows.H = rows.units = W;
   R* sums = memory;
-  q.sums = q.input = sums;
-  q.param = sums + 8 * W;
-  q.saved = Cell::stages > 1 ? sums + 16 * W : nullptr;
+  rows.sums = rows.input = sums;
+  rows.param = sums + 8 * W;
+  rows.saved = Cell::stages > 1 ? sums + 16 * W : nullptr;
   for (int i = 0; i < Cell::states; ++i) {
-    q.prev[i] = i == 0 ? sums : sums + (24 + i) * W;
-    q.next[i] = const_cast<R*>(q.prev[i]);
+    rows.prev[i] = i == 0 ? sums : sums + (24 + i) * W;
+    rows.next[i] = const_cast<R*>(rows.prev[i]);
   }
-  for (idx i = 0; i < steps; ++i) for_each_stage<Cell>([&](auto s) { forward_rows<Cell, s>(q); });
+  for (idx i = 0; i < steps; ++i)
+    for_each_stage<Cell>([&](auto s) { forward_rows<Cell, s>(rows); });
 }
 
 }  // namespace

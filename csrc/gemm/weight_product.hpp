@@ -1,7 +1,7 @@
 // The product of the weight gradients: C[m][n] += sum over k of left[k][m] * right[k][n] (or =
 // where C is `fresh`), where k runs over the rows of a batch at many steps.
 #pragma once
-#include "../driver/arena.hpp"
+#include "arena.hpp"
 #include "pack.hpp"
 
 namespace rnnfast {
@@ -11,6 +11,7 @@ namespace {
 // with its chain.
 constexpr idx packed_block = 512;
 constexpr idx sum_block = 128;
+// Of full height these tiles use all registers that there are for sums.
 constexpr int right_vectors = 3;
 constexpr int strip_rows = tile_rows(right_vectors);
 // Rows of C whose part of the left operand is packed at once: it stays in the second-level cache
@@ -18,7 +19,7 @@ constexpr int strip_rows = tile_rows(right_vectors);
 constexpr idx left_block = 16 * strip_rows;
 
 template <class R>
-struct Transposed {
+struct WeightProduct {
   const R* const* left;   // [k]: rows of deltas, from the first slot of the side on
   const R* const* right;  // [k]: rows of N
   idx K, N;
@@ -39,12 +40,12 @@ constexpr idx strip_size(idx K) {
 
 // Memory for the packed blocks of both operands.
 template <class R>
-struct TransposedScratch {
+struct WeightProductScratch {
   R* strips;  // (left_block / strip_rows, strip_size)
   R* panel;   // (panels, packed_block, right_vectors * lanes)
   idx* offset;
 
-  TransposedScratch(Arena& arena, idx N)
+  WeightProductScratch(Arena& arena, idx N)
       : strips(arena.take<R>(left_block / strip_rows * strip_size<R>(packed_block))),
         panel(arena.take<R>(packed_block * (round_up<R>(N) + right_vectors * lanes<R>))),
         offset(arena.take<idx>(strip_rows)) {}
@@ -52,7 +53,7 @@ struct TransposedScratch {
 
 // Adds the real part of a finished tile at the edge of C, or writes it.
 template <class R>
-void add_tile(const Transposed<R>& t, bool fresh, idx m, int height, idx column, int vectors,
+void add_tile(const WeightProduct<R>& t, bool fresh, idx m, int height, idx column, int vectors,
               const R* tile) {
   const idx width = vectors * lanes<R>;
   const idx valid = t.N - column < width ? t.N - column : width;
@@ -87,7 +88,7 @@ void pack_strips(const R* const* left, idx K, idx m, idx rows, R* out) {
 
 // Asks `stopped` between blocks, and returns early if so.
 template <class R, class F>
-void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch, F&& stopped) {
+void add_product(const WeightProduct<R>& t, const WeightProductScratch<R>& scratch, F&& stopped) {
   constexpr idx W = lanes<R>;
   for (int i = 0; i < strip_rows; ++i) scratch.offset[i] = i;
   R tile[strip_rows * right_vectors * W];
@@ -131,8 +132,8 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch,
 }
 
 template <class R>
-void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch) {
-  add_transposed(t, scratch, [] { return false; });
+void add_product(const WeightProduct<R>& t, const WeightProductScratch<R>& scratch) {
+  add_product(t, scratch, [] { return false; });
 }
 
 // The same sum against a right operand of ones: the gradient of a bias, in two levels of short
@@ -140,12 +141,12 @@ void add_transposed(const Transposed<R>& t, const TransposedScratch<R>& scratch)
 template <class R>
 void add_column_sums(const R* const* left, idx K, idx units, idx H, const int* gate, int gates,
                      R* C) {
-  constexpr idx few = 16;
+  constexpr idx short_sum = 16;
   for (int g = 0; g < gates; ++g)
     for (idx u = 0; u < H; u += lanes<R>) {
       Vec<R> total = {};
-      for (idx k = 0; k < K; k += few) {
-        const idx end = K - k < few ? K : k + few;
+      for (idx k = 0; k < K; k += short_sum) {
+        const idx end = K - k < short_sum ? K : k + short_sum;
         Vec<R> sum = {};
         for (idx i = k; i < end; ++i) sum += load(left[i] + g * units + u);
         total += sum;

@@ -1,13 +1,16 @@
 // y = g2(W x + b) over the rows of a matrix, and its gradients: product, bias and activation in one
 // pass over blocks of rows that stay in the cache.
 #pragma once
-#include "../gemm/transposed.hpp"
+#include "../gemm/panels.hpp"
+#include "../gemm/weight_product.hpp"
 #include "../kernels.hpp"
 #include "../simd/math.hpp"
 
 namespace rnnfast {
 namespace {
 
+// Rows whose inputs, outputs and deltas stay in the first two levels of cache, and enough of them
+// to make use of each weight that is read.
 constexpr idx dense_rows = 64;
 
 template <class R, class F>
@@ -68,19 +71,19 @@ struct DenseMemory {
   R* tile;              // (dense_rows, max_vectors * lanes)
   idx* offset;
   const R **left, **right;
-  TransposedScratch<R> transposed;
+  WeightProductScratch<R> product;
 
   DenseMemory(Arena& arena, const DenseProblem<R>& p)
       : outputs(round_up<R>(p.O)),
         inputs(round_up<R>(p.I)),
-        W(arena.take<R>(outputs * (inputs > p.I ? inputs : p.I))),
+        W(arena.take<R>(outputs * inputs)),
         bias(arena.take<R>(outputs)),
         rows(arena.take<R>(dense_rows * outputs)),
         tile(arena.take<R>(dense_rows * max_vectors * lanes<R>)),
         offset(arena.take<idx>(dense_rows)),
         left(arena.take<const R*>(dense_rows)),
         right(arena.take<const R*>(dense_rows)),
-        transposed(arena, p.I) {}
+        product(arena, p.I) {}
 };
 
 template <class R>
@@ -136,9 +139,9 @@ void dense_backward(const DenseProblem<R>& p, const Control& control, void* memo
       m.right[r] = p.x + at * p.I;
     }
     if (p.db != nullptr) add_column_sums(m.left, rows, m.outputs, p.O, only_gate, 1, p.db);
-    add_transposed(Transposed<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0,
+    add_product(WeightProduct<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0,
                                  m.outputs, p.dW, first == 0},
-                   m.transposed);
+                m.product);
     if (p.dx == nullptr) continue;
     for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int vectors) {
       const idx i = block * lanes<R>, width = vectors * lanes<R>;

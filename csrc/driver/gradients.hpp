@@ -1,0 +1,197 @@
+// From the deltas of a chunk of steps the gradients of x and of the weights: by the thread that
+// runs a group, or by all threads, each with pieces of dx and rows of the weights' gradients.
+#pragma once
+#include "../gemm/panels.hpp"
+#include "../gemm/weight_product.hpp"
+#include "gang.hpp"
+#include "packing.hpp"
+#include "segment.hpp"
+
+namespace rnnfast {
+namespace {
+
+// Of one group's steps, by one thread alone.
+template <class Cell, class R>
+class Gradients {
+ public:
+  Gradients(const Segment<Cell, R>& segment, const GroupSteps<Cell, R>& steps, int slot)
+      : p_(segment.p),
+        sizes_(segment.sizes),
+        control_(segment.control),
+        back_(segment.work.back),
+        steps_(steps),
+        arena_(segment.work.scratch_of(slot)),
+        scratch_(arena_, sizes_, p_) {}
+
+  // dx of steps [first, last), all columns.
+  void input_gradient(idx first, idx last) {
+    input_gradient(first, last, 0, round_up<R>(p_.I) / lanes<R>);
+  }
+  // The same for some blocks of columns.
+  void input_gradient(idx first, idx last, idx first_block, idx last_block) {
+    if (p_.dx == nullptr) return;
+    const Group<R>& g = steps_.g;
+    const idx rows = collect(first, last, all_x<Cell>.first);
+    for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - steps_.delta;
+    const TransposedWeights<R> w = {
+        all_x<Cell>.gate,         Cell::gates, p_.W_ax, p_.I, p_.H, sizes_.units,
+        back_.in_place(p_, p_.I), back_.W_ax};
+    Tile<R> t = {};
+    t.left = steps_.delta;
+    t.offset = scratch_.delta_offset;
+    t.out = scratch_.tile;
+    for_each_panel(first_block, last_block, max_vectors, [&](idx block, int vectors) {
+      if (stopped()) return;
+      const idx column = block * lanes<R>, width = vectors * lanes<R>;
+      const idx valid = smaller(p_.I - column, width);
+      t.out_step = width;
+      carry_back(w, t, column, vectors, rows);
+      idx at = 0, active = g.rows;
+      for (idx s = first; s < last; ++s) {
+        active = g.active(s, active);
+        for (idx r = 0; r < active; ++r, ++at)
+          std::memcpy(p_.dx + g.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
+                      scratch_.tile + at * width, valid * sizeof(R));
+      }
+    });
+  }
+
+  // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts;
+  // where they are `fresh`, writes dW_ax and dW_aa.
+  void weight_gradients(idx first, idx last, const WeightGradients<Cell, R>& w, idx part, idx parts,
+                        bool fresh) {
+    const idx rows = collect(first, last, all_x<Cell>.first);
+    if (part == 0 && w.db_a != nullptr)
+      add_column_sums(scratch_.delta_rows, rows, sizes_.units, sizes_.H, all_x<Cell>.gate,
+                      Cell::gates, w.db_a);
+    if (w.dW_ax != nullptr) {
+      collect_operands(first, last, [&](idx r, idx s) {
+        return p_.x + steps_.g.offset(p_, r, s, p_.x_t, p_.x_b);
+      });
+      add(rows, Cell::gates, all_x<Cell>.gate, p_.I, w.dW_ax, part, parts, fresh);
+    }
+    for_each_stage<Cell>([&](auto s) {
+      using St = Stage<Cell, s>;
+      collect(first, last, St::r.first);
+      if (part == 0 && w.db_aa != nullptr)
+        add_column_sums(scratch_.delta_rows, rows, sizes_.units, sizes_.H, St::r.gate, St::gates,
+                        w.db_aa);
+      if (w.dW_aa == nullptr) return;
+      collect_operands(first, last, [&](idx r, idx t) -> const R* {
+        const idx row = (t - steps_.first) * steps_.g.rows + r;
+        if constexpr (s == 0) return steps_.tape.state[0] + row * sizes_.state_step;
+        return steps_.tape.saved + row * sizes_.saved_step + Cell::operand[s] * sizes_.units;
+      });
+      add(rows, St::gates, St::r.gate, p_.H, w.dW_aa, part, parts, fresh);
+    });
+  }
+
+  bool stopped() const { return control_.interrupted(control_.team); }
+
+ private:
+  // Lists the delta rows of steps [first, last), from slot `slot` on; returns their number.
+  idx collect(idx first, idx last, int slot) {
+    idx rows = 0, active = steps_.g.rows;
+    for (idx s = first; s < last; ++s) {
+      active = steps_.g.active(s, active);
+      for (idx r = 0; r < active; ++r)
+        scratch_.delta_rows[rows++] =
+            steps_.delta_row(sizes_, s) + r * sizes_.delta_step + slot * sizes_.units;
+    }
+    return rows;
+  }
+  template <class F>
+  void collect_operands(idx first, idx last, F&& row_of) {
+    idx rows = 0, active = steps_.g.rows;
+    for (idx s = first; s < last; ++s) {
+      active = steps_.g.active(s, active);
+      for (idx r = 0; r < active; ++r) scratch_.operand_rows[rows++] = row_of(r, s);
+    }
+  }
+
+  void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts, bool fresh) {
+    const idx strips = (gates * sizes_.units + strip_rows - 1) / strip_rows;
+    const idx end = strips * (part + 1) / parts * strip_rows;
+    const WeightProduct<R> product = {scratch_.delta_rows,
+                                      scratch_.operand_rows,
+                                      rows,
+                                      N,
+                                      sizes_.units,
+                                      sizes_.H,
+                                      gate,
+                                      strips * part / parts * strip_rows,
+                                      smaller(end, gates * sizes_.units),
+                                      C,
+                                      fresh};
+    add_product(product, scratch_.product, [&] { return stopped(); });
+  }
+
+  const Problem<R>& p_;
+  const Sizes<Cell, R>& sizes_;
+  const Control& control_;
+  const PackedBack<Cell, R>& back_;
+  GroupSteps<Cell, R> steps_;
+  Arena arena_;
+  BackwardScratch<Cell, R> scratch_;
+};
+
+// What follows the steps of a chunk of the only group: each thread takes rows of the weights'
+// gradients and pieces of dx, whose size is the same for any number of threads (the height of a
+// tile may show in the last bit).
+template <class Cell, class R>
+void share_chunk(const Segment<Cell, R>& segment, const GroupSteps<Cell, R>& steps, idx from,
+                 idx to, bool fresh) {
+  const Problem<R>& p = segment.p;
+  const idx parts = segment.control.threads;
+  const idx piece_steps = larger(1, chunk_piece_rows / p.group_rows);
+  const idx pieces = p.dx == nullptr ? 0 : (to - from + piece_steps - 1) / piece_steps;
+  parallel(segment.control, parts + pieces, [&](idx task, int slot) {
+    Gradients<Cell, R> gradients(segment, steps, slot);
+    if (task < parts)
+      return gradients.weight_gradients(from, to, segment.work.gradients[0], task, parts, fresh);
+    const idx first = from + (task - parts) * piece_steps;
+    gradients.input_gradient(first, smaller(first + piece_steps, to));
+  });
+}
+
+// The gradients of the weights, each thread taking rows of them through all groups.
+template <class Cell, class R>
+void share_weight_gradients(const Segment<Cell, R>& segment) {
+  const Sizes<Cell, R>& sizes = segment.sizes;
+  const WeightGradients<Cell, R> callers(segment.p);
+  const idx parts = segment.control.threads;
+  parallel(segment.control, parts, [&](idx part, int slot) {
+    bool fresh = segment.first() < sizes.longest && segment.last() == sizes.longest;
+    for (idx i = 0; i < sizes.groups; ++i) {
+      const GroupSteps<Cell, R> steps(segment, i);
+      Gradients<Cell, R> gradients(segment, steps, slot);
+      for_chunks_from_end(sizes, steps.first, steps.last, [&](idx from, idx to) {
+        gradients.weight_gradients(from, to, callers, part, parts, fresh);
+        fresh = false;
+        return !gradients.stopped();
+      });
+    }
+  });
+}
+
+// dx where threads shared the units: each reads some panels of W_ax, for many rows at once.
+template <class Cell, class R>
+void share_input_gradient(const Segment<Cell, R>& segment) {
+  const Problem<R>& p = segment.p;
+  const idx first = segment.first(), last = segment.last();
+  if (p.dx == nullptr || last <= first) return;
+  const idx piece_steps =
+      smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / p.group_rows));
+  const idx pieces = (last - first + piece_steps - 1) / piece_steps;
+  const idx blocks = round_up<R>(p.I) / lanes<R>, panels = (blocks + max_vectors - 1) / max_vectors;
+  const GroupSteps<Cell, R> steps(segment, 0);
+  parallel(segment.control, panels * pieces, [&](idx task, int slot) {
+    const idx from = first + task % pieces * piece_steps, block = task / pieces * max_vectors;
+    Gradients<Cell, R>(segment, steps, slot)
+        .input_gradient(from, smaller(from + piece_steps, last), block,
+                        smaller(block + max_vectors, blocks));
+  });
+}
+
+}  // namespace
+}  // namespace rnnfast

@@ -1,0 +1,97 @@
+// The weights rearranged for the products of both passes.
+#pragma once
+#include <type_traits>
+
+#include "../gemm/pack.hpp"
+#include "../gemm/panels.hpp"
+#include "control.hpp"
+#include "layout.hpp"
+
+namespace rnnfast {
+namespace {
+
+template <class F>
+void parallel(const Control& control, idx tasks, F&& f) {
+  auto call = [](void* context, std::ptrdiff_t index, int slot) {
+    (*static_cast<std::remove_reference_t<F>*>(context))(index, slot);
+  };
+  control.parallel(control.team, tasks, call, &f);
+}
+
+// f(first block, blocks) for every panel, on all threads where the panels are large, each taking
+// neighbours: those that it may use later. A block is `length` vectors.
+template <class F>
+void for_panels(const Control& control, idx blocks, idx per_panel, idx length, F&& f) {
+  const idx panels = (blocks + per_panel - 1) / per_panel;
+  const idx size = blocks * length * vector_bytes;
+  const idx parts = larger(1, smaller(size / panel_bytes, control.threads));
+  parallel(control, parts, [&](idx part, int) {
+    const idx end = smaller(panels * (part + 1) / parts * per_panel, blocks);
+    for_each_panel(panels * part / parts * per_panel, end, per_panel, [&](idx first, int n) {
+      if (!control.interrupted(control.team)) f(first, n);
+    });
+  });
+}
+
+// b_a + b_aa for a gate whose sums are merged; of a split gate b_a and b_aa in their own slots.
+template <class St, class Cell, class R>
+void pack_bias(const Problem<R>& p, const Sizes<Cell, R>& sizes, R* out) {
+  out += St::first_slot * sizes.units;
+  clear_row(out, St::slots * sizes.units);
+  auto add = [&](const R* bias, const Side& side) {
+    for (idx b = 0; bias != nullptr && b < sizes.blocks; ++b)
+      for (int j = 0; j < St::gates; ++j) {
+        R* to = out + (b * St::slots + side.first - St::first_slot + j) * lanes<R>;
+        const idx unit = b * lanes<R>, valid = p.H - unit;
+        const R* from = bias + side.gate[j] * p.H + unit;
+        store(to, load(to) + (valid < lanes<R> ? load_first(from, valid) : load(from)));
+      }
+  };
+  add(p.b_a, St::x);
+  add(p.b_aa, St::r);
+}
+
+template <class Cell, class R>
+void pack_weights(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Control& control,
+                  const Packed<Cell, R>& packed) {
+  for_each_stage<Cell>([&](auto s) {
+    using St = Stage<Cell, s>;
+    pack_bias<St>(p, sizes, packed.bias_x);
+    if (p.direct) return;
+    auto pack_side = [&](const R* w, idx K, const Side& side, R* out) {
+      for_panels(control, sizes.blocks, St::blocks_per_panel, St::gates * K, [&](idx first, int n) {
+        pack_gates(w, p.H, K, side.gate, St::gates, first, n,
+                   out + first * St::gates * lanes<R> * K);
+      });
+    };
+    pack_side(p.W_ax, p.I, St::x, packed.W_ax[s]);
+    pack_side(p.W_aa, p.H, St::r, packed.W_aa[s]);
+  });
+  for (idx i = 0; i < Cell::params; ++i) {
+    R* const to = packed.param + i * sizes.units;
+    copy_row(p.param == nullptr ? nullptr : p.param + i * p.H, to, p.H);
+    clear_row(to + p.H, sizes.units - p.H);
+  }
+}
+
+// The same weights for the products that carry deltas back.
+template <class Cell, class R>
+void pack_back(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Control& control,
+               const PackedBack<Cell, R>& back) {
+  auto pack_side = [&](const R* w, idx N, idx per_panel, const int* gate, int gates, R* out) {
+    if (back.in_place(p, N)) return;
+    const idx K = gates * sizes.units;
+    for_panels(control, round_up<R>(N) / lanes<R>, per_panel, K, [&](idx first, int n) {
+      pack_transposed(w, p.H, N, gate, gates, first, n, out + first * lanes<R> * K);
+    });
+  };
+  if (p.dx != nullptr)
+    pack_side(p.W_ax, p.I, max_vectors, all_x<Cell>.gate, Cell::gates, back.W_ax);
+  for_each_stage<Cell>([&](auto s) {
+    using St = Stage<Cell, s>;
+    pack_side(p.W_aa, p.H, sizes.back_panel, St::r.gate, St::gates, back.W_aa[s]);
+  });
+}
+
+}  // namespace
+}  // namespace rnnfast

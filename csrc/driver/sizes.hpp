@@ -1,0 +1,122 @@
+// The sizes that follow from a problem, and every number that was chosen for speed. None of them
+// depends on the number of threads: the same problem gives the same bits for any.
+#pragma once
+#include "../cells/stage.hpp"
+#include "../gemm/tile.hpp"
+#include "../problem.hpp"
+
+namespace rnnfast {
+namespace {
+
+// ---- what was tuned. Times are in docs/performance.md; caches are taken as 32 KB and 1 MB.
+
+// Recurrent sums that wait for the cell: few enough to stay in the first-level cache beside the
+// weights' panels.
+constexpr idx sums_bytes = 8 * 1024;
+// The input product of one chunk of steps stays in the second-level cache; but W_ax is read once
+// for every chunk, so where it is large a chunk has rows enough to make use of it.
+constexpr idx input_bytes = 256 * 1024;
+constexpr idx least_chunk_rows = 64;
+// More rows at once gain nothing: the product of the weights' gradients packs so many.
+constexpr idx most_chunk_rows = 512;
+// The weight gradients that a group owns stay in the second-level cache too, beside the deltas.
+constexpr idx own_gradient_bytes = 256 * 1024;
+// With this much of W_aa for each thread, a step takes long beside their waiting for each other.
+constexpr idx slice_bytes = 24 * 1024;
+// A slice is never one block alone, since a tile of two has more sums under way.
+constexpr idx least_slice_blocks = 2;
+// A thread packs so much in a few microseconds: below that another one is not worth calling.
+constexpr idx panel_bytes = 64 * 1024;
+// dx after a chunk, in pieces for the threads: a multiple of the heights of full tiles (3 and 6),
+// few enough that a chunk has several pieces.
+constexpr idx chunk_piece_rows = 60;
+// dx where threads share the units: each piece reads its panels of W_ax again, so there are fewer
+// (pieces of 16 steps read W_ax seven times for two threads).
+constexpr idx shared_piece_rows = 128;
+// How fast one thread goes through W_aa, in bytes a nanosecond: few rows wait for the second-level
+// cache (152 to 171 measured); more rows compute, and each adds as much time as reading at 500. It
+// decides only whether a gang's meetings take long beside the work between them.
+constexpr idx few_rows = 4;
+constexpr double few_rows_speed = 150, row_speed = 500;
+// Nanoseconds of steps after which a backward pass looks for a stop.
+constexpr double poll_time = 5e6;
+
+// ---- what follows from them
+
+inline idx larger(idx a, idx b) { return a > b ? a : b; }
+inline idx smaller(idx a, idx b) { return a < b ? a : b; }
+
+// Rows a multiple of 2 KB apart would share few cache sets: those get one more vector.
+template <class R>
+idx row_step(idx n) {
+  n = round_up<R>(n);
+  return n > 0 && n * static_cast<idx>(sizeof(R)) % 2048 == 0 ? n + lanes<R> : n;
+}
+
+// Made once in each call of a kernel.
+template <class Cell, class R>
+struct Sizes {
+  idx H, blocks, units;  // units: H padded to whole vectors
+  idx longest;           // steps of the longest sequence
+  idx segments;          // one also where there are no steps
+  bool checkpoints;      // forward keeps the states before each segment only
+  idx state_step;        // between rows of a state
+  idx saved_step, delta_step;
+  bool deltas_apart;  // deltas have memory of their own, not that of the saved vectors
+  idx input_step;     // between rows of the input product
+  idx group_rows, groups;
+  idx sums_size;        // of recurrent sums at once, one panel at least
+  idx chunk;            // steps whose input product is formed at once
+  idx slice;            // blocks of units: threads that share a group own whole slices
+  int most_threads;     // that it is worth sharing a group between
+  bool sliced;          // threads share the one group
+  double step_time;     // about how many nanoseconds one thread's recurrent product takes
+  idx poll_steps;       // steps of a backward pass between two looks for a stop
+  idx back_panel;       // blocks of units in a panel of the transposed W_aa
+  bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
+  bool delta_chunks;    // the deltas' own memory holds one chunk at a time
+  idx back_chunk;       // steps whose deltas give weight gradients at once
+
+  explicit Sizes(const Problem<R>& p)
+      : H(p.H),
+        blocks(round_up<R>(p.H) / lanes<R>),
+        units(round_up<R>(p.H)),
+        longest(p.B > 0 ? p.length[0] : 0),
+        segments(p.T == 0 ? 1 : (p.T + p.segment - 1) / p.segment),
+        checkpoints(p.segment < p.T),
+        state_step(row_step<R>(p.H)),
+        saved_step(row_step<R>(Cell::saved * units)),
+        delta_step(Cell::saved == 0 || p.keep_saved ? row_step<R>(Cell::deltas * units)
+                                                    : saved_step),
+        deltas_apart(Cell::saved == 0 || p.keep_saved),
+        input_step(row_step<R>(Cell::deltas * units)),
+        group_rows(p.group_rows),
+        groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
+        sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
+        chunk(steps_of(
+            p, larger(input_bytes / (input_step * static_cast<idx>(sizeof(R))), least_chunk_rows))),
+        slice(blocks >= 2 * max_vectors ? max_vectors
+                                        : larger(widest_panel<Cell>, least_slice_blocks)),
+        most_threads(static_cast<int>(smaller(blocks / slice, weight_bytes(p.H) / slice_bytes))),
+        sliced(groups == 1 && most_threads > 1),
+        step_time(static_cast<double>(weight_bytes(p.H)) *
+                  (group_rows < few_rows ? 1 / few_rows_speed
+                                         : static_cast<double>(group_rows) / row_speed)),
+        poll_steps(larger(1, static_cast<idx>(poll_time / (step_time + 1)))),
+        back_panel(sliced ? slice : max_vectors),
+        owns_gradients(!sliced && (groups == 1 || weight_bytes(p.I + p.H) <= own_gradient_bytes)),
+        delta_chunks(owns_gradients && deltas_apart),
+        back_chunk(owns_gradients ? chunk : steps_of(p, most_chunk_rows)) {}
+
+  idx weight_bytes(idx columns) const {
+    return Cell::gates * H * columns * static_cast<idx>(sizeof(R));
+  }
+  // Steps that make about `rows` rows of the group, one at least.
+  idx steps_of(const Problem<R>& p, idx rows) const {
+    if (group_rows == 0) return 1;
+    return larger(1, smaller(smaller(rows, most_chunk_rows) / group_rows, p.T));
+  }
+};
+
+}  // namespace
+}  // namespace rnnfast
