@@ -9,8 +9,6 @@
 
 namespace rnnfast {
 
-using idx = std::ptrdiff_t;
-
 struct Plan {
   // Rows, longest sequence first (rows of equal length keep their order), and their lengths.
   std::vector<idx> row, length;

@@ -14,7 +14,6 @@
 namespace rnnfast {
 
 namespace py = pybind11;
-using idx = std::ptrdiff_t;
 
 [[noreturn]] void fail_type(const std::string& message);
 [[noreturn]] void fail_value(const std::string& message);

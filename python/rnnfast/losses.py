@@ -10,6 +10,8 @@ Arrays with two axes are one step (B, O) of a batch. A layer reads them otherwis
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from . import _check
@@ -71,9 +73,10 @@ def cross_entropy(
     The softmax is part of the loss: the last layer must not have one of its own. With
     ``Dense(..., activation="softmax")`` it would be applied twice, and the model would train
     badly without an error. Leave the activation out, and take `softmax` of the logits where
-    probabilities are wanted.
+    probabilities are wanted. Logits whose first rows are probabilities give a UserWarning.
     """
     steps = _Steps(logits, mask, lengths, weight, reduction, batch_first, unbatched)
+    _warn_of_probabilities(steps.rows)
     shifted, log_total, q = _softmax(steps.rows)
     if isinstance(target, np.ndarray | np.integer) and target.dtype.kind in "iu":
         classes = steps.classes(target)
@@ -91,6 +94,17 @@ def cross_entropy(
     # A class of probability 0 adds nothing, even where its logit is -inf.
     terms = -_weighted(p, log_q)
     return steps.finish(terms, p.sum(axis=1, keepdims=True) * q.T - p)
+
+
+def _warn_of_probabilities(rows: Array) -> None:
+    """Warn if logits (N, O) come from a softmax; a few rows tell, and cost nothing."""
+    few = rows[:4]
+    if few.size and few.shape[1] > 1 and (few >= 0).all() and (abs(few.sum(1) - 1) < 1e-5).all():
+        warnings.warn(
+            "logits are from 0 to 1 and sum to 1, as after a softmax, which cross_entropy applies"
+            ' itself: leave out activation="softmax"',
+            stacklevel=3,
+        )
 
 
 def mse(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rnnfast
 from layer_problems import B, T
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import Array, ragged
@@ -159,6 +160,19 @@ def test_softmax(dtype: str) -> None:
     assert_array_equal(losses.softmax(logits)[0, 0], [0.5, 0.5, 0])
     assert_array_equal(logits, before)
     assert losses.softmax(np.zeros((0, 2), dtype)).shape == (0, 2)
+
+
+def test_probabilities_for_logits() -> None:
+    """Softmax twice is a warning where a chain trains; nearly the same numbers are none."""
+    x = np.random.default_rng(0).standard_normal((3, 4, 5), np.float32)
+    target = np.zeros((3, 4), np.int64)
+    model = rnnfast.Sequential(rnnfast.GRU(5, 6, rng=0), rnnfast.Dense(6, 3, activation="softmax"))
+    y, _, _ = model.vjp(x)
+    with pytest.warns(UserWarning, match="^logits are from 0 to 1 and sum to 1"):
+        losses.cross_entropy(y, target)
+    losses.cross_entropy(y * np.float32(1.001), target)
+    losses.cross_entropy(y - np.float32(0.5), target)
+    losses.cross_entropy(np.ones((2, 1), np.float32), np.zeros(2, np.int64))
 
 
 @every_loss
