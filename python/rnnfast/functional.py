@@ -83,7 +83,8 @@ def run(
     ValueError
         A shape or a value does not fit, or `cell` is unknown.
     """
-    refuse(reserved)
+    if reserved:
+        refuse(reserved)
     return _rnnfast.run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out)
 
 
@@ -133,14 +134,17 @@ def run_vjp(
     ----------
     Werbos, "Backpropagation through time: what it does and how to do it", 1990.
     """
-    refuse(reserved)
+    if reserved:
+        refuse(reserved)
     return _rnnfast.run_vjp(
         cell, x, state, W_ax, W_aa, b_a, b_aa,
         peephole, lengths, reverse, out, True, checkpoint,
     )  # fmt: skip
 
 
-_wrappers = Wrappers(run, run_vjp, [cell["name"] for cell in _rnnfast.cells()])
+_wrappers = Wrappers(
+    _rnnfast.run, _rnnfast.run_vjp, {cell["name"]: None for cell in _rnnfast.cells()}
+)
 rnn, rnn_vjp = _wrappers.rnn, _wrappers.rnn_vjp
 lstm, lstm_vjp = _wrappers.lstm, _wrappers.lstm_vjp
 gru, gru_vjp = _wrappers.gru, _wrappers.gru_vjp

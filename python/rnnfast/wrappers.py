@@ -6,7 +6,7 @@ Written once for the kernels and for the reference: `functional` and `reference`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from . import _check
@@ -73,64 +73,32 @@ class Pullback(Protocol):
         """
 
 
-class Run(Protocol):
-    """The signature of `run`."""
-
-    def __call__(
-        self,
-        cell: str,
-        x: Array,
-        state: State,
-        W_ax: Array,
-        W_aa: Array,
-        b_a: Array | None,
-        b_aa: Array | None,
-        *,
-        peephole: Array | None = None,
-        lengths: Lengths | None,
-        reverse: bool,
-        out: Array | None,
-    ) -> tuple[Array, Any]: ...
-
-
-class RunVjp(Protocol):
-    """The signature of `run_vjp`."""
-
-    def __call__(
-        self,
-        cell: str,
-        x: Array,
-        state: State,
-        W_ax: Array,
-        W_aa: Array,
-        b_a: Array | None,
-        b_aa: Array | None,
-        *,
-        peephole: Array | None = None,
-        lengths: Lengths | None,
-        reverse: bool,
-        out: Array | None,
-        checkpoint: bool,
-    ) -> tuple[Array, Any, Pullback]: ...
-
-
 class Wrappers:
     """The families rnn, lstm and gru of `run` and `run_vjp`.
 
     Parameters
     ----------
     run, run_vjp : callable
-        What runs a cell by its name.
-    cells : iterable of str
+        What runs a cell by its name. Their arguments are given by position, which takes less time:
+        cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out; then, for
+        `run_vjp`, True (the sequence is wanted) and checkpoint.
+    cells : collection of str
         The names in the registry, which say what variants a family has.
     """
 
-    def __init__(self, run: Run, run_vjp: RunVjp, cells: Iterable[str]) -> None:
+    def __init__(
+        self,
+        run: Callable[..., tuple[Array, Any]],
+        run_vjp: Callable[..., tuple[Array, Any, Pullback]],
+        cells: Collection[str],
+    ) -> None:
         self._run, self._run_vjp, self._cells = run, run_vjp, cells
 
     def _variant(self, family: str, option: str, value: str) -> str:
         """Return the registry's name of a variant, such as gru_after."""
         prefix = f"{family}_"
+        if isinstance(value, str) and prefix + value in self._cells:
+            return prefix + value
         variants = [name.removeprefix(prefix) for name in self._cells if name.startswith(prefix)]
         return prefix + _check.choice(option, value, variants)
 
@@ -183,11 +151,10 @@ class Wrappers:
         ----------
         Elman, "Finding structure in time", 1990.
         """
-        refuse(reserved)
+        if reserved:
+            refuse(reserved)
         cell = self._variant("rnn", "g1", g1)
-        return self._run(
-            cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out
-        )
+        return self._run(cell, x, a0, W_ax, W_aa, b_a, b_aa, None, lengths, reverse, out)
 
     def rnn_vjp(
         self,
@@ -217,11 +184,12 @@ class Wrappers:
         a, a_T, pullback
             As from `run_vjp`.
         """
-        refuse(reserved)
+        if reserved:
+            refuse(reserved)
         cell = self._variant("rnn", "g1", g1)
         return self._run_vjp(
             cell, x, a0, W_ax, W_aa, b_a, b_aa,
-            lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+            None, lengths, reverse, out, True, checkpoint,
         )  # fmt: skip
 
     def lstm(
@@ -278,10 +246,11 @@ class Wrappers:
         "Learning to forget", 2000, section 3; Gers, Schraudolph & Schmidhuber, "Learning precise
         timing with LSTM recurrent networks", 2002, section 3 (peepholes).
         """
-        refuse(reserved)
+        if reserved:
+            refuse(reserved)
         return self._run(
             self._lstm(peephole), x, state, W_ax, W_aa, b_a, b_aa,
-            peephole=peephole, lengths=lengths, reverse=reverse, out=out,
+            peephole, lengths, reverse, out,
         )  # fmt: skip
 
     def lstm_vjp(
@@ -312,10 +281,11 @@ class Wrappers:
         a, (a_T, c_T), pullback
             As from `run_vjp`.
         """
-        refuse(reserved)
+        if reserved:
+            refuse(reserved)
         return self._run_vjp(
             self._lstm(peephole), x, state, W_ax, W_aa, b_a, b_aa,
-            peephole=peephole, lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+            peephole, lengths, reverse, out, True, checkpoint,
         )  # fmt: skip
 
     def gru(
@@ -370,11 +340,10 @@ class Wrappers:
         ----------
         Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, section 2.3.
         """
-        refuse(reserved)
+        if reserved:
+            refuse(reserved)
         cell = self._variant("gru", "reset", reset)
-        return self._run(
-            cell, x, a0, W_ax, W_aa, b_a, b_aa, lengths=lengths, reverse=reverse, out=out
-        )
+        return self._run(cell, x, a0, W_ax, W_aa, b_a, b_aa, None, lengths, reverse, out)
 
     def gru_vjp(
         self,
@@ -404,9 +373,10 @@ class Wrappers:
         a, a_T, pullback
             As from `run_vjp`.
         """
-        refuse(reserved)
+        if reserved:
+            refuse(reserved)
         cell = self._variant("gru", "reset", reset)
         return self._run_vjp(
             cell, x, a0, W_ax, W_aa, b_a, b_aa,
-            lengths=lengths, reverse=reverse, out=out, checkpoint=checkpoint,
+            None, lengths, reverse, out, True, checkpoint,
         )  # fmt: skip
