@@ -50,11 +50,15 @@ def recorded() -> tuple[Wrappers, list[dict[str, Any]]]:
     """Wrappers that write down what they hand to run or run_vjp, and what they wrote down."""
     calls: list[dict[str, Any]] = []
     names = ("cell", "x", "state", "W_ax", "W_aa", "b_a", "b_aa")
+    names += ("peephole", "lengths", "reverse", "out")
 
-    def run(*arguments: Any, **options: Any) -> Any:
-        calls.append(dict(zip(names, arguments, strict=True)) | options)
+    def run(*arguments: Any) -> Any:
+        calls.append(dict(zip(names, arguments, strict=True)))
 
-    return Wrappers(run, run, CELLS), calls
+    def run_vjp(*arguments: Any) -> Any:
+        calls.append(dict(zip((*names, "sequence", "checkpoint"), arguments, strict=True)))
+
+    return Wrappers(run, run_vjp, CELLS), calls
 
 
 FUNCTIONS = ("rnn", "rnn_vjp", "lstm", "lstm_vjp", "gru", "gru_vjp")
@@ -70,7 +74,8 @@ def test_every_argument_is_handed_on(function: str) -> None:
     options = dict(list(given.items())[6:])
     getattr(wrappers, function)(*list(given.values())[:6], **options)
     assert calls[0].pop("cell") in ("rnn_tanh", "lstm_peephole", "gru_after")
-    assert calls == [given]
+    assert calls[0].pop("sequence", True) is True
+    assert calls == [{"peephole": None} | given]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -78,9 +83,8 @@ def test_defaults(function: str) -> None:
     wrappers, calls = recorded()
     getattr(wrappers, function)(1, 2, 3, 4)
     want = {"x": 1, "state": 2, "W_ax": 3, "W_aa": 4, "b_a": None, "b_aa": None}
-    want |= {"lengths": None, "reverse": False, "out": None}
-    want |= {"checkpoint": False} if "vjp" in function else {}
-    want |= {"peephole": None} if "lstm" in function else {}
+    want |= {"peephole": None, "lengths": None, "reverse": False, "out": None}
+    want |= {"sequence": True, "checkpoint": False} if "vjp" in function else {}
     cell = {"rnn": "rnn_tanh", "lstm": "lstm", "gru": "gru_after"}[function.removesuffix("_vjp")]
     assert calls == [want | {"cell": cell}]
 
