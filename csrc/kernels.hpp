@@ -37,20 +37,19 @@ struct RmspropStep {
   double lr, alpha, eps, weight_decay;
 };
 
-// One cell in one precision. Sizes are bytes, memory is 64-byte aligned. `packed` holds the
-// weights rearranged; `tape` what a forward pass leaves for the backward pass (null: nothing);
-// `work` is free again after the call.
+// One cell in one precision. Sizes are bytes, memory is 64-byte aligned. `pack` fills the problems'
+// packed, forward their tape, both of the sizes given here; `work` is free again after the call.
 template <class R>
 struct CellKernels {
   const char* name;
   int gates, states, params, stages;
   std::size_t (*packed_size)(const Problem<R>&);
-  void (*pack)(const Problem<R>&, const Control&, void* packed);
+  void (*pack)(const Stack<R>&, const Control&);
   std::size_t (*tape_size)(const Problem<R>&);
-  std::size_t (*forward_work)(const Problem<R>&, int threads);
-  void (*forward)(const Problem<R>&, const Control&, void* packed, void* tape, void* work);
-  std::size_t (*backward_work)(const Problem<R>&, int threads);
-  void (*backward)(const Problem<R>&, const Control&, void* packed, void* tape, void* work);
+  std::size_t (*forward_work)(const Stack<R>&, int threads);
+  void (*forward)(const Stack<R>&, const Control&, void* work);
+  std::size_t (*backward_work)(const Stack<R>&, int threads);
+  void (*backward)(const Stack<R>&, const Control&, void* work);
   void (*chain_loop)(R* memory, std::ptrdiff_t steps);
 };
 

@@ -33,6 +33,14 @@ idx segment_steps(idx T, bool checkpoint) {
   return static_cast<idx>(std::ceil(std::sqrt(static_cast<double>(T))));
 }
 
+// Steps after which a layer of a stack hands on: few, so that the layers run beside each other for
+// most of the time, but rows enough for the tiles of the input product.
+idx handover_steps(idx T, idx group_rows) {
+  constexpr idx most_parts = 16, least_rows = 12;
+  const idx rows = std::max(group_rows, idx(1));
+  return std::max((T + most_parts - 1) / most_parts, (least_rows + rows - 1) / rows);
+}
+
 // Fills in row and length.
 void order_rows(Plan& plan, idx T, idx B, const std::vector<idx>& lengths) {
   plan.row.resize(B);
@@ -76,7 +84,32 @@ Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool c
   plan.operations = operations(steps, p.I, p.H, gates);
   return plan;
 }
+
+template <class R>
+void plan_stack(Plan& plan, std::vector<Problem<R>>& problems, idx directions, int gates) {
+  const Problem<R>& first = problems[0];
+  const idx count = static_cast<idx>(problems.size());
+  check_size({first.T, first.B, first.H * directions, count});  // what the layers read
+  const double steps = plan.operations / operations(1, first.I, first.H, gates);
+  // the second direction begins where the layer below ends
+  const bool follow = directions == 1 && count > 1;
+  problems[0].handover = follow ? handover_steps(first.T, first.group_rows) : 0;
+  for (idx k = 1; k < count; ++k) {
+    Problem<R>& p = problems[static_cast<std::size_t>(k)];
+    check_size({p.I, p.H});
+    p.row = first.row;
+    p.length = first.length;
+    p.group_rows = first.group_rows;
+    p.segment = first.segment;
+    p.handover = first.handover;
+    p.direct = first.direct;
+    plan.operations += steps * operations(1, p.I, p.H, gates);
+  }
+}
+
 template Plan make_plan(Problem<float>&, int, const std::vector<idx>&, bool, bool);
 template Plan make_plan(Problem<double>&, int, const std::vector<idx>&, bool, bool);
+template void plan_stack(Plan&, std::vector<Problem<float>>&, idx, int);
+template void plan_stack(Plan&, std::vector<Problem<double>>&, idx, int);
 
 }  // namespace rnnfast

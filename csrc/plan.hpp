@@ -23,6 +23,10 @@ template <class R>
 Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool checkpoint,
                bool packed);
 
+// Fills in the same for a stack whose first problem is planned, and adds up their operations.
+template <class R>
+void plan_stack(Plan& plan, std::vector<Problem<R>>& problems, idx directions, int gates);
+
 // Throws std::bad_alloc if a product of sizes is more than any memory holds: below that, no sum of
 // a few such products, in bytes, runs over.
 void check_size(std::initializer_list<idx> factors);

@@ -1,6 +1,6 @@
-// One layer in one direction: the sizes, and every array with its shape. All parts of the library
-// share this struct. Strides count elements. A null pointer is an absent array: for an input it
-// means zero, for an output that it is not wanted.
+// One layer in one direction: the sizes, and every array with its shape; and a stack of such
+// layers. All parts of the library share these structs. Strides count elements. A null pointer is
+// an absent array: for an input it means zero, for an output that it is not wanted.
 #pragma once
 #include <cstddef>
 
@@ -24,6 +24,10 @@ struct Problem {
   // Steps kept for the backward pass at a time: T, or about sqrt(T) when checkpointing.
   idx segment;
 
+  // Steps after which the layer above may go on with what this one has written, and the one below
+  // with the gradients of that; 0: at the end.
+  idx handover;
+
   // Read the weights where they are instead of packing them first.
   bool direct;
 
@@ -39,12 +43,15 @@ struct Problem {
   R* a;  // (T, B, H), the last axis contiguous; 0 past a sequence's end
   idx a_t, a_b;
   R* state_T[max_states];  // (B, H) each
+  const R* mask;           // (T, B, H), of the strides of a and da: what both are multiplied by
 
   const R* da;  // (T, B, H), the last axis contiguous; not read past a sequence's end
   idx da_t, da_b;
   const R* dstate_T[max_states];  // (B, H) each
   R* dx;                          // (T, B, I), the last axis contiguous
   idx dx_t, dx_b;
+  // dx of the other direction, which dx is added to; of the same strides.
+  R* dx_sum;
   R* dstate0[max_states];  // (B, H) each
   R* dW_ax;                // (G*H, I)
   R* dW_aa;                // (G*H, H)
@@ -52,6 +59,21 @@ struct Problem {
   R* db_aa;                // (G*H)
   R* dparam;               // (P, H)
   bool keep_saved;         // leave the forward pass's memory as it is, for another backward pass
+
+  // Memory for the weights, rearranged; and for what a forward pass leaves for the backward pass:
+  // null, nothing is left.
+  void* packed;
+  void* tape;
+};
+
+// Layers, each of which reads what the one below has written, in one direction or in both. They
+// differ in I and in their arrays alone.
+template <class R>
+struct Stack {
+  idx layers, directions;
+  const Problem<R>* problem;  // number layer * directions + direction
+
+  idx count() const { return layers * directions; }
 };
 
 }  // namespace rnnfast

@@ -22,7 +22,8 @@ struct BackRows {
   R* dstate[max_states];
   const R* doperand;
   idx state_step;
-  const R* da;  // null: the outputs had no gradient
+  const R* da;    // null: the outputs had no gradient
+  const R* mask;  // null: da stays as it is
   const idx* da_offset;
   const R* param;
   R* dparam;
@@ -48,8 +49,12 @@ void backward_rows(const BackRows<R>& rows) noexcept {
       for (int i = 0; i < Cell::params; ++i) d.param[i] = load(rows.param + i * rows.units + unit);
       if constexpr (is_last) {
         if (rows.da != nullptr) {
-          const R* da = rows.da + rows.da_offset[r] + unit;
-          d.dstate[0] += real >= W ? load(da) : load_first(da, real);
+          auto read = [&](const R* from) {
+            from += rows.da_offset[r] + unit;
+            return real >= W ? load(from) : load_first(from, real);
+          };
+          const V da = read(rows.da);
+          d.dstate[0] += rows.mask == nullptr ? da : da * read(rows.mask);
         }
       } else {
         d.doperand = load(rows.doperand + state);
@@ -79,7 +84,7 @@ class BackwardPass {
         first_block_(gang.first_block(sizes_.blocks, sizes_.slice)),
         last_block_(gang.last_block(sizes_.blocks, sizes_.slice)),
         carry_(segment.work.carry[group]),
-        arena_(segment.work.scratch_of(slot)),
+        arena_(segment.work.scratch.of(slot)),
         scratch_(arena_, sizes_, p_) {
     for (idx r = 0; r < steps_.g.rows; ++r)
       scratch_.da_offset[r] = steps_.g.offset(p_, r, 0, p_.da_t, p_.da_b);
@@ -115,10 +120,12 @@ class BackwardPass {
                  p_.H);
   }
 
-  // One chunk of steps, [first, last), from its end: deltas, and what they carry back. False: it
-  // was stopped.
+  // A chunk begins, whose first step this is.
+  void enter_chunk(idx first) { steps_.enter_chunk(sizes_, first); }
+
+  // Some steps of the chunk, [first, last), from their end: deltas, and what they carry back.
+  // False: it was stopped.
   bool through_time(idx first, idx last) {
-    steps_.enter_chunk(sizes_, first);
     idx active = steps_.g.active(last - 1, steps_.g.rows);
     for (idx s = last - 1; s >= first; --s) {
       if ((last - 1 - s) % sizes_.poll_steps == 0 && gang_.stopped()) return false;
@@ -158,7 +165,9 @@ class BackwardPass {
     }
     rows.doperand = scratch_.doperand;
     rows.state_step = sizes_.state_step;
-    rows.da = p_.da == nullptr ? nullptr : p_.da + (p_.reverse ? -s : s) * p_.da_t;
+    const idx t_offset = (p_.reverse ? -s : s) * p_.da_t;
+    rows.da = p_.da == nullptr ? nullptr : p_.da + t_offset;
+    rows.mask = p_.mask == nullptr ? nullptr : p_.mask + t_offset;
     rows.da_offset = scratch_.da_offset;
     rows.param = packed_.param;
     rows.dparam = carry_.dparam;

@@ -4,7 +4,7 @@
 #include "../gemm/dots.hpp"
 #include "../gemm/pack.hpp"
 #include "../gemm/panels.hpp"
-#include "gang.hpp"
+#include "chain.hpp"
 #include "layout.hpp"
 
 namespace rnnfast {
@@ -23,7 +23,8 @@ struct StepRows {
   idx state_step;
   R* saved;  // null: the cell leaves nothing
   idx saved_step;
-  R* a;  // null: no sequence is wanted
+  R* a;           // null: no sequence is wanted
+  const R* mask;  // null: a stays as it is
   const idx* a_offset;
   const R* param;
 };
@@ -57,10 +58,16 @@ void forward_rows(const StepRows<R>& rows) noexcept {
         for (int i = 0; i < Cell::states; ++i) store(rows.next[i] + state, f.next[i]);
         if (rows.a == nullptr) continue;
         R* a = rows.a + rows.a_offset[r] + unit;
-        if (rows.H - unit >= W)
-          store(a, f.next[0]);
+        const idx real = rows.H - unit;
+        V out = f.next[0];
+        if (rows.mask != nullptr) {
+          const R* mask = rows.mask + rows.a_offset[r] + unit;
+          out *= real >= W ? load(mask) : load_first(mask, real);
+        }
+        if (real >= W)
+          store(a, out);
         else
-          store_first(a, f.next[0], rows.H - unit);
+          store_first(a, out, real);
       }
     }
 }
@@ -68,10 +75,11 @@ void forward_rows(const StepRows<R>& rows) noexcept {
 template <class Cell, class R>
 class ForwardPass {
  public:
-  ForwardPass(const Problem<R>& p, const Sizes<Cell, R>& sizes, Gang& gang,
+  ForwardPass(const Problem<R>& p, const Sizes<Cell, R>& sizes, Gang& gang, Link& link,
               const Packed<Cell, R>& packed, idx group, void* scratch)
       : p_(p),
         gang_(gang),
+        link_(link),
         sizes_(sizes),
         packed_(packed),
         g_(p, group),
@@ -197,13 +205,15 @@ class ForwardPass {
     }
     StepRows<R> rows = same_in_all_steps();
     for (idx from = first; from < last; from += sizes_.chunk) {
-      if (gang_.stopped()) return;
       const idx to = from + sizes_.chunk < last ? from + sizes_.chunk : last;
+      if (!link_.follow(to)) return;
       input_product(from, to, active);
       const R* input = scratch_.input;
       for (idx s = from; s < to; ++s) {
         rows.count = active;
-        if (results && p_.a != nullptr) rows.a = p_.a + (p_.reverse ? -s : s) * p_.a_t;
+        const idx t_offset = (p_.reverse ? -s : s) * p_.a_t;
+        if (results && p_.a != nullptr) rows.a = p_.a + t_offset;
+        if (p_.mask != nullptr) rows.mask = p_.mask + t_offset;
         view(s, rows);
         step(rows, input, s % 2 != 0);
         input += active * sizes_.input_step;
@@ -211,6 +221,7 @@ class ForwardPass {
         if (next < active && results && gang_.leads()) finish(next, active, rows.next);
         active = next;
       }
+      link_.done(to);
     }
   }
 
@@ -273,6 +284,7 @@ class ForwardPass {
 
   const Problem<R>& p_;
   Gang& gang_;
+  Link& link_;
   const Sizes<Cell, R>& sizes_;
   const Packed<Cell, R>& packed_;
   Group<R> g_;

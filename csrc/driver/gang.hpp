@@ -9,10 +9,22 @@ namespace {
 
 // What the threads of a gang share; zero at the start. Nothing else lies in its cache lines: they
 // are written by one thread while the others look at them.
-struct alignas(128) Meeting {
+struct alignas(64) Meeting {
   idx arrived;
   idx stop;
+  char apart[128 - 2 * sizeof(idx)];
 };
+
+// One turn of a loop that waits for another thread. Every so many it lets others run, who may be
+// waiting for this processor, and returns true.
+inline bool wait_a_turn(const Control& control, idx turn) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+  if (turn % 1024 != 0) return false;
+  if (control.yield != nullptr) control.yield();
+  return true;
+}
 
 class Gang {
  public:
@@ -22,6 +34,8 @@ class Gang {
       : control_(&control), rank_(rank), size_(size), meeting_(meeting) {}
 
   bool leads() const { return rank_ == 0; }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
 
   // The blocks of units that this thread owns, in whole slices.
   idx first_block(idx blocks, idx slice) const { return blocks / slice * rank_ / size_ * slice; }
@@ -34,12 +48,8 @@ class Gang {
     if (size_ == 1) return;
     round_ += size_;
     __atomic_add_fetch(&meeting_->arrived, 1, __ATOMIC_ACQ_REL);
-    for (idx turn = 1; __atomic_load_n(&meeting_->arrived, __ATOMIC_ACQUIRE) < round_; ++turn) {
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#endif
-      if (turn % 1024 == 0) control_->yield();
-    }
+    for (idx turn = 1; __atomic_load_n(&meeting_->arrived, __ATOMIC_ACQUIRE) < round_; ++turn)
+      wait_a_turn(*control_, turn);
   }
 
   // Whether to stop, as the leading thread finds; all threads get the same answer.

@@ -3,7 +3,6 @@
 #pragma once
 #include "../gemm/panels.hpp"
 #include "../gemm/weight_product.hpp"
-#include "gang.hpp"
 #include "packing.hpp"
 #include "segment.hpp"
 
@@ -20,7 +19,7 @@ class Gradients {
         control_(segment.control),
         back_(segment.work.back),
         steps_(steps),
-        arena_(segment.work.scratch_of(slot)),
+        arena_(segment.work.scratch.of(slot)),
         scratch_(arena_, sizes_, p_) {}
 
   // dx of steps [first, last), all columns.
@@ -165,7 +164,7 @@ void share_weight_gradients(const Segment<Cell, R>& segment) {
     for (idx i = 0; i < sizes.groups; ++i) {
       const GroupSteps<Cell, R> steps(segment, i);
       Gradients<Cell, R> gradients(segment, steps, slot);
-      for_chunks_from_end(sizes, steps.first, steps.last, [&](idx from, idx to) {
+      for_chunks_from_end(sizes.back_chunk, steps.first, steps.last, [&](idx from, idx to) {
         gradients.weight_gradients(from, to, callers, part, parts, fresh);
         fresh = false;
         return !gradients.stopped();
@@ -174,23 +173,55 @@ void share_weight_gradients(const Segment<Cell, R>& segment) {
   });
 }
 
-// dx where threads shared the units: each reads some panels of W_ax, for many rows at once.
+// dx of steps [first, last) where threads share the units, as tasks: each reads some panels of
+// W_ax, for many rows at once.
+template <class Cell, class R>
+class InputGradientTasks {
+ public:
+  InputGradientTasks(const Segment<Cell, R>& segment, const GroupSteps<Cell, R>& steps, idx first,
+                     idx last)
+      : segment_(segment),
+        steps_(steps),
+        first_(first),
+        last_(last),
+        piece_(
+            smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / segment.p.group_rows))),
+        pieces_((last - first + piece_ - 1) / piece_),
+        blocks_(round_up<R>(segment.p.I) / lanes<R>) {}
+
+  idx count() const { return (blocks_ + max_vectors - 1) / max_vectors * pieces_; }
+  void run(idx task, int slot) const {
+    const idx from = first_ + task % pieces_ * piece_, block = task / pieces_ * max_vectors;
+    Gradients<Cell, R>(segment_, steps_, slot)
+        .input_gradient(from, smaller(from + piece_, last_), block,
+                        smaller(block + max_vectors, blocks_));
+  }
+
+ private:
+  const Segment<Cell, R>& segment_;
+  const GroupSteps<Cell, R>& steps_;
+  idx first_, last_, piece_, pieces_, blocks_;
+};
+
+// All of the segment's steps, by all threads.
 template <class Cell, class R>
 void share_input_gradient(const Segment<Cell, R>& segment) {
-  const Problem<R>& p = segment.p;
   const idx first = segment.first(), last = segment.last();
-  if (p.dx == nullptr || last <= first) return;
-  const idx piece_steps =
-      smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / p.group_rows));
-  const idx pieces = (last - first + piece_steps - 1) / piece_steps;
-  const idx blocks = round_up<R>(p.I) / lanes<R>, panels = (blocks + max_vectors - 1) / max_vectors;
+  if (segment.p.dx == nullptr || last <= first) return;
   const GroupSteps<Cell, R> steps(segment, 0);
-  parallel(segment.control, panels * pieces, [&](idx task, int slot) {
-    const idx from = first + task % pieces * piece_steps, block = task / pieces * max_vectors;
-    Gradients<Cell, R>(segment, steps, slot)
-        .input_gradient(from, smaller(from + piece_steps, last), block,
-                        smaller(block + max_vectors, blocks));
-  });
+  const InputGradientTasks<Cell, R> tasks(segment, steps, first, last);
+  parallel(segment.control, tasks.count(), [&](idx task, int slot) { tasks.run(task, slot); });
+}
+
+// Adds dx of some rows of a group in steps [first, last) to that of the other direction: every
+// `size`-th step from `rank` on.
+template <class R>
+void add_dx(const Problem<R>& p, const Group<R>& g, idx first, idx last, int rank, int size) {
+  for (idx s = first + rank; s < last; s += size)
+    for (idx r = 0, active = g.active(s, g.rows); r < active; ++r) {
+      const idx at = g.offset(p, r, s, p.dx_t, p.dx_b);
+      for (idx i = 0; i < p.I; ++i) p.dx_sum[at + i] += p.dx[at + i];
+    }
 }
 
 }  // namespace

@@ -235,7 +235,18 @@ struct BackwardScratch {
   }
 };
 
-// The working memory of a backward pass.
+// The threads' working memory, of one size each.
+struct Scratch {
+  char* memory;
+  std::size_t size;
+
+  Scratch() = default;
+  Scratch(Arena& arena, idx threads, std::size_t size)
+      : memory(arena.take<char>(threads * static_cast<idx>(size))), size(size) {}
+  void* of(int slot) const { return memory + static_cast<std::size_t>(slot) * size; }
+};
+
+// The working memory of one problem's backward pass. The threads' own is common to all problems.
 template <class Cell, class R>
 struct Work {
   PackedBack<Cell, R> back;
@@ -243,11 +254,9 @@ struct Work {
   WeightGradients<Cell, R>* gradients;  // (groups)
   Tape<Cell, R>* segment;               // (groups), only when checkpointing
   R** delta;                            // (groups)
-  char* scratch;                        // (threads, scratch_size)
-  std::size_t scratch_size;
+  Scratch scratch;
 
-  Work(Arena& arena, const Sizes<Cell, R>& sizes, const Problem<R>& p, int threads)
-      : back(arena, sizes, p) {
+  Work(Arena& arena, const Sizes<Cell, R>& sizes, const Problem<R>& p) : back(arena, sizes, p) {
     carry = arena.take<Carry<Cell, R>>(sizes.groups);
     gradients = arena.take<WeightGradients<Cell, R>>(sizes.groups);
     segment = arena.take<Tape<Cell, R>>(sizes.checkpoints ? sizes.groups : 0);
@@ -268,13 +277,14 @@ struct Work {
       carry[i] = c, gradients[i] = w, delta[i] = d;
       if (sizes.checkpoints) segment[i] = t;
     }
-    scratch_size = BackwardScratch<Cell, R>::size(sizes, p);
-    const std::size_t again = sizes.checkpoints ? ForwardScratch<Cell, R>::size(sizes) : 0;
-    if (again > scratch_size) scratch_size = again;
-    scratch = arena.take<char>(threads * static_cast<idx>(scratch_size));
   }
 
-  void* scratch_of(int slot) const { return scratch + slot * scratch_size; }
+  // Each thread's working memory.
+  static std::size_t scratch_size(const Sizes<Cell, R>& sizes, const Problem<R>& p) {
+    const std::size_t back = BackwardScratch<Cell, R>::size(sizes, p);
+    const std::size_t again = sizes.checkpoints ? ForwardScratch<Cell, R>::size(sizes) : 0;
+    return back > again ? back : again;
+  }
 };
 
 }  // namespace

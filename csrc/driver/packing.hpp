@@ -1,22 +1,12 @@
 // The weights rearranged for the products of both passes.
 #pragma once
-#include <type_traits>
-
 #include "../gemm/pack.hpp"
 #include "../gemm/panels.hpp"
-#include "control.hpp"
 #include "layout.hpp"
+#include "parallel.hpp"
 
 namespace rnnfast {
 namespace {
-
-template <class F>
-void parallel(const Control& control, idx tasks, F&& f) {
-  auto call = [](void* context, std::ptrdiff_t index, int slot) {
-    (*static_cast<std::remove_reference_t<F>*>(context))(index, slot);
-  };
-  control.parallel(control.team, tasks, call, &f);
-}
 
 // f(first block, blocks) for every panel, on all threads where the panels are large, each taking
 // neighbours: those that it may use later. A block is `length` vectors.

@@ -12,7 +12,7 @@ struct Segment {
   const Control& control;
   const Sizes<Cell, R>& sizes;
   const Packed<Cell, R>& packed;
-  const Tapes<Cell, R>& tapes;
+  const Tape<Cell, R>* tapes;  // (groups)
   const Work<Cell, R>& work;
   idx number;
 
@@ -31,7 +31,7 @@ struct GroupSteps {
 
   GroupSteps(const Segment<Cell, R>& segment, idx group)
       : g(segment.p, group),
-        tape(segment.sizes.checkpoints ? segment.work.segment[group] : segment.tapes.group[group]),
+        tape(segment.sizes.checkpoints ? segment.work.segment[group] : segment.tapes[group]),
         delta(segment.sizes.deltas_apart ? segment.work.delta[group] : tape.saved),
         first(segment.first()),
         last(smaller(first + segment.p.segment, g.steps)),
@@ -47,13 +47,13 @@ struct GroupSteps {
 };
 
 // Calls f(from, to) for the chunks of steps [first, last), the last one first, until it returns
-// false.
-template <class Cell, class R, class F>
-void for_chunks_from_end(const Sizes<Cell, R>& sizes, idx first, idx last, F&& f) {
-  if (last <= first) return;
-  const idx chunk = sizes.back_chunk;
+// false. Whether it never did.
+template <class F>
+bool for_chunks_from_end(idx chunk, idx first, idx last, F&& f) {
+  if (last <= first) return true;
   for (idx from = first + (last - first - 1) / chunk * chunk; from >= first; from -= chunk)
-    if (!f(from, smaller(from + chunk, last))) return;
+    if (!f(from, smaller(from + chunk, last))) return false;
+  return true;
 }
 
 // The columns of W (G*H, N) for some of its gates, packed or where they lie.

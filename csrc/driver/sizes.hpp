@@ -93,8 +93,7 @@ struct Sizes {
         group_rows(p.group_rows),
         groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
-        chunk(steps_of(
-            p, larger(input_bytes / (input_step * static_cast<idx>(sizeof(R))), least_chunk_rows))),
+        chunk(p.handover > 0 ? smaller(p.handover, input_chunk(p)) : input_chunk(p)),
         slice(blocks >= 2 * max_vectors ? max_vectors
                                         : larger(widest_panel<Cell>, least_slice_blocks)),
         most_threads(static_cast<int>(smaller(blocks / slice, weight_bytes(p.H) / slice_bytes))),
@@ -106,10 +105,15 @@ struct Sizes {
         back_panel(sliced ? slice : max_vectors),
         owns_gradients(!sliced && (groups == 1 || weight_bytes(p.I + p.H) <= own_gradient_bytes)),
         delta_chunks(owns_gradients && deltas_apart),
-        back_chunk(owns_gradients ? chunk : steps_of(p, most_chunk_rows)) {}
+        back_chunk(owns_gradients ? input_chunk(p) : steps_of(p, most_chunk_rows)) {}
 
   idx weight_bytes(idx columns) const {
     return Cell::gates * H * columns * static_cast<idx>(sizeof(R));
+  }
+  // Steps whose input product has the size that suits the cache.
+  idx input_chunk(const Problem<R>& p) const {
+    const idx rows = input_bytes / (input_step * static_cast<idx>(sizeof(R)));
+    return steps_of(p, larger(rows, least_chunk_rows));
   }
   // Steps that make about `rows` rows of the group, one at least.
   idx steps_of(const Problem<R>& p, idx rows) const {

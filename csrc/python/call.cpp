@@ -89,55 +89,158 @@ py::object join_state(const States& parts, int states) {
   return py::make_tuple(parts[0], parts[1]);
 }
 
-LayerArguments::LayerArguments(py::handle cell, py::handle x, py::handle state, py::handle W_ax,
-                               py::handle W_aa, py::handle b_a, py::handle b_aa,
-                               py::handle peephole, py::handle lengths, py::handle reverse,
-                               py::handle out, py::handle sequence)
-    : cell(text(cell, "cell")),
-      x(x),
-      state(state),
-      W_ax(W_ax),
-      W_aa(W_aa),
-      b_a(b_a),
-      b_aa(b_aa),
-      peephole(peephole),
-      lengths(lengths),
-      reverse(truth(reverse, "reverse")),
-      out(out),
-      sequence(truth(sequence, "return_sequence")) {}
+CallArguments layer_arguments(py::handle cell, py::handle x, py::handle state,
+                              const Weights& weights, py::handle lengths, py::handle reverse,
+                              py::handle out, py::handle sequence) {
+  return {text(cell, "cell"),
+          x,
+          state,
+          {weights},
+          1,
+          truth(reverse, "reverse"),
+          false,
+          lengths,
+          out,
+          truth(sequence, "return_sequence"),
+          {}};
+}
 
-template <class R>
-Call<R>::Call(const LayerArguments& a, bool checkpoint, bool packed)
-    : cell(isa().of<R>().cells + find_cell(a.cell)),
-      arguments(precision_of<R>, "x", family(a.cell)) {
-  arguments.check(a.x, "x", {{"T", -1}, {"B", -1}, {"I", -1}});
-  const auto x = py::reinterpret_borrow<py::array>(a.x);
-  p.T = x.shape(0);
-  p.B = x.shape(1);
-  p.I = x.shape(2);
-  p.x = arguments.rows<R>(a.x, "x", {{"T", p.T}, {"B", p.B}, {"I", p.I}}, &p.x_t, &p.x_b);
-  read_weights<R>(arguments, *cell, a.W_ax, a.W_aa, a.b_a, a.b_aa, a.peephole, p);
-  const auto state = split_state(a.state, cell->states, "state", a.cell);
-  for (int i = 0; i < cell->states; ++i)
-    p.state0[i] = arguments.optional<R>(state[static_cast<std::size_t>(i)], initial_names[i],
-                                        {{"B", p.B}, {"H", p.H}});
-  p.reverse = a.reverse;
-  plan = make_plan(p, cell->gates, parse_lengths(a.lengths, p.T, p.B), checkpoint, packed);
+CallArguments stack_arguments(py::handle cell, py::handle x, py::handle state, py::handle weights,
+                              py::handle directions, py::handle lengths, py::handle out,
+                              py::handle sequence, py::handle masks) {
+  CallArguments a = {text(cell, "cell"),
+                     x,
+                     state,
+                     {},
+                     integer(directions, "directions"),
+                     false,
+                     true,
+                     lengths,
+                     out,
+                     truth(sequence, "return_sequence"),
+                     {}};
+  for (py::handle layer : weights) {
+    const auto w = py::reinterpret_borrow<py::sequence>(layer);
+    auto at = [&](idx i) { return py::handle(PyTuple_GET_ITEM(w.ptr(), i)); };
+    if (!PyTuple_Check(w.ptr()) || PyTuple_GET_SIZE(w.ptr()) != 5)
+      fail_type("weights has a " + describe(layer) + ", expected tuples of five");
+    a.weights.push_back({at(0), at(1), at(2), at(3), at(4)});
+  }
+  const idx count = static_cast<idx>(a.weights.size());
+  if (a.directions < 1 || a.directions > 2 || count == 0 || count % a.directions != 0)
+    fail_value("weights has " + std::to_string(count) +
+               " entries, expected one for each layer in " + std::to_string(a.directions) +
+               " directions");
+  for (py::handle mask : masks) a.masks.push_back(mask);
+  if (!a.masks.empty() && static_cast<idx>(a.masks.size()) != a.layers() - 1)
+    fail_value("masks has " + std::to_string(a.masks.size()) +
+               " entries, expected one for each layer but the last");
+  return a;
+}
+
+std::size_t Sections::add(std::size_t bytes) {
+  const std::size_t start = size_;
+  size_ += (bytes + 63) / 64 * 64;
+  return start;
 }
 
 template <class R>
-void Call<R>::want_results(const LayerArguments& a) {
+Call<R>::Call(const CallArguments& a, bool checkpoint, bool packed)
+    : cell(isa().of<R>().cells + find_cell(a.cell)),
+      arguments(precision_of<R>, "x", family(a.cell)),
+      problems(a.weights.size()),
+      directions(a.directions) {
+  arguments.check(a.x, "x", {{"T", -1}, {"B", -1}, {"I", -1}});
+  const auto x = py::reinterpret_borrow<py::array>(a.x);
+  Problem<R>& first = problems[0];
+  first.T = x.shape(0);
+  first.B = x.shape(1);
+  first.I = x.shape(2);
+  first.x = arguments.rows<R>(a.x, "x", {{"T", first.T}, {"B", first.B}, {"I", first.I}},
+                              &first.x_t, &first.x_b);
+  for (std::size_t k = 0; k < problems.size(); ++k) {
+    Problem<R>& p = problems[k];
+    const bool reads_x = static_cast<idx>(k) < directions;
+    p.T = first.T;
+    p.B = first.B;
+    p.I = reads_x ? first.I : directions * first.H;
+    if (reads_x) p.x = first.x, p.x_t = first.x_t, p.x_b = first.x_b;
+    const Weights& w = a.weights[k];
+    read_weights<R>(arguments, *cell, w.W_ax, w.W_aa, w.b_a, w.b_aa, w.peephole, p);
+    if (p.H != first.H)
+      fail_value("weights " + std::to_string(k) + " are of H = " + std::to_string(p.H) +
+                 ", expected that of weights 0, " + std::to_string(first.H));
+    p.reverse = a.reverse || static_cast<idx>(k) % directions == 1;
+  }
+  read_state(a);
+  read_masks(a);
+  plan =
+      make_plan(first, cell->gates, parse_lengths(a.lengths, first.T, first.B), checkpoint, packed);
+  plan_stack(plan, problems, directions, cell->gates);
+}
+
+template <class R>
+void Call<R>::read_state(const CallArguments& a) {
+  const auto parts = split_state(a.state, cell->states, "state", a.cell);
+  for (int i = 0; i < cell->states; ++i) {
+    const R* part = with_state_shape(problems, a.stacked, [&](Shape shape) {
+      return arguments.optional<R>(parts[static_cast<std::size_t>(i)], initial_names[i], shape);
+    });
+    for (Problem<R>& p : problems) {
+      p.state0[i] = part;
+      if (part != nullptr) part += p.B * p.H;
+    }
+  }
+}
+
+template <class R>
+void Call<R>::read_masks(const CallArguments& a) {
+  const Problem<R>& p = problems[0];
+  for (std::size_t layer = 0; layer < a.masks.size(); ++layer) {
+    const R* mask = arguments.array<R>(a.masks[layer], "mask",
+                                       {{"T", p.T}, {"B", p.B}, {"D*H", directions * p.H}});
+    for (idx d = 0; d < directions; ++d)
+      problems[layer * static_cast<std::size_t>(directions) + static_cast<std::size_t>(d)].mask =
+          mask + d * p.H;
+  }
+}
+
+template <class R>
+idx Call<R>::between_size(bool keep) const {
+  return outputs_between(keep) * output_size();
+}
+
+template <class R>
+void Call<R>::want_results(const CallArguments& a, bool keep, R* between) {
+  const Problem<R>& p = problems[0];
+  const idx columns = directions * p.H, size = output_size(), layers = a.layers();
+  const idx kept = outputs_between(keep);
+  auto output_of = [&](idx layer) { return between + layer % kept * size; };
+  R* last = nullptr;
+  idx last_t = 0, last_b = 0;
   if (a.sequence) {
-    a_.emplace(Output::make<R>(a.out, "out", {{"T", p.T}, {"B", p.B}, {"H", p.H}}, arguments));
-    p.a = static_cast<R*>(a_->data());
-    p.a_t = a_->step<R>(0);
-    p.a_b = a_->step<R>(1);
+    a_.emplace(Output::make<R>(a.out, "out", {{"T", p.T}, {"B", p.B}, {"H", columns}}, arguments));
+    last = static_cast<R*>(a_->data());
+    last_t = a_->step<R>(0);
+    last_b = a_->step<R>(1);
   } else if (!a.out.is_none()) {
     fail_value("out was given, but no sequence is wanted");
   }
+  for (idx k = 0; k < layers * directions; ++k) {
+    Problem<R>& own = problems[static_cast<std::size_t>(k)];
+    const idx layer = k / directions;
+    const bool is_last = layer == layers - 1;
+    R* to = is_last ? last : output_of(layer);
+    own.a = to == nullptr ? nullptr : to + k % directions * p.H;
+    own.a_t = is_last ? last_t : p.B * columns;
+    own.a_b = is_last ? last_b : columns;
+    if (layer > 0) own.x = output_of(layer - 1), own.x_t = p.B * columns, own.x_b = columns;
+  }
   for (int i = 0; i < cell->states; ++i) {
-    auto state = new_array<R>({p.B, p.H});
-    p.state_T[i] = state.mutable_data();
+    auto state =
+        a.stacked ? new_array<R>({layers * directions, p.B, p.H}) : new_array<R>({p.B, p.H});
+    R* part = state.mutable_data();
+    for (Problem<R>& own : problems) own.state_T[i] = part, part += p.B * p.H;
     state_T_[static_cast<std::size_t>(i)] = std::move(state);
   }
 }
@@ -147,9 +250,11 @@ std::pair<py::object, py::object> Call<R>::results() {
   py::object a = a_ ? a_->finish() : py::none();
   py::object state = join_state(state_T_, cell->states);
   // they are the caller's now: a backward pass neither keeps nor writes them
-  p.a = nullptr;
   a_.reset();
-  for (R*& part : p.state_T) part = nullptr;
+  for (Problem<R>& p : problems) {
+    p.a = nullptr;
+    for (R*& part : p.state_T) part = nullptr;
+  }
   state_T_ = {};
   return {a, state};
 }

@@ -1,5 +1,6 @@
 // A call of a kernel from Python: the problem its arguments describe, and running it.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -36,18 +37,45 @@ class PythonRunner {
   Runner runner_;
 };
 
-// The arguments that describe one layer in one direction, as Python gives them.
-struct LayerArguments {
-  std::string cell;
-  py::handle x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths;
-  bool reverse;
-  py::handle out;
-  bool sequence;
+// The weights of one layer in one direction, as Python gives them.
+struct Weights {
+  py::handle W_ax, W_aa, b_a, b_aa, peephole;
+};
 
-  // In the order in which Python gives them.
-  LayerArguments(py::handle cell, py::handle x, py::handle state, py::handle W_ax, py::handle W_aa,
-                 py::handle b_a, py::handle b_aa, py::handle peephole, py::handle lengths,
-                 py::handle reverse, py::handle out, py::handle sequence);
+// The arguments that describe a layer in one direction, or a stack of layers.
+struct CallArguments {
+  std::string cell;
+  py::handle x, state;
+  std::vector<Weights> weights;  // number layer * directions + direction
+  idx directions;
+  bool reverse;  // of a layer in one direction
+  bool stacked;  // states have the number as their first axis
+  py::handle lengths, out;
+  bool sequence;
+  std::vector<py::handle> masks;  // of all layers but the last, or none
+
+  idx layers() const { return static_cast<idx>(weights.size()) / directions; }
+};
+
+// Of one layer; and of a stack, whose `weights` are a list of tuples.
+CallArguments layer_arguments(py::handle cell, py::handle x, py::handle state,
+                              const Weights& weights, py::handle lengths, py::handle reverse,
+                              py::handle out, py::handle sequence);
+CallArguments stack_arguments(py::handle cell, py::handle x, py::handle state, py::handle weights,
+                              py::handle directions, py::handle lengths, py::handle out,
+                              py::handle sequence, py::handle masks);
+
+// Several arrays in one block of memory.
+class Sections {
+ public:
+  std::size_t add(std::size_t bytes);  // where it starts
+  Memory make() const { return Memory(size_); }
+  static void* of(const Memory& memory, std::size_t start) {
+    return static_cast<char*>(memory.get()) + start;
+  }
+
+ private:
+  std::size_t size_ = 0;
 };
 
 // Index of a cell in the registry; ValueError if there is none of that name.
@@ -68,24 +96,50 @@ extern const char* const final_names[];    // for dstate
 // What Python gets for a state.
 py::object join_state(const States& parts, int states);
 
-// A problem with the arrays it points to.
+// The problems of a call with the arrays they point to.
 template <class R>
 struct Call {
   const CellKernels<R>* cell;
   Arguments arguments;
-  Problem<R> p = {};
+  std::vector<Problem<R>> problems;  // of the weights' numbers
+  idx directions;
   Plan plan;
 
-  Call(const LayerArguments& a, bool checkpoint, bool packed);
+  Call(const CallArguments& a, bool checkpoint, bool packed);
 
-  // Sets where a and the final states go, and takes them when the kernel has run.
-  void want_results(const LayerArguments& a);
+  Stack<R> stack() const { return stack_of(problems, directions); }
+  static Stack<R> stack_of(const std::vector<Problem<R>>& problems, idx directions) {
+    return {static_cast<idx>(problems.size()) / directions, directions, problems.data()};
+  }
+
+  // The numbers of the outputs that other layers read: all of them stay if `keep`.
+  idx between_size(bool keep) const;
+  // Sets where the outputs and the final states go, and takes them when the kernel has run.
+  void want_results(const CallArguments& a, bool keep, R* between);
   std::pair<py::object, py::object> results();
 
  private:
+  void read_state(const CallArguments& a);
+  void read_masks(const CallArguments& a);
+  // Each of what lies between two layers is (T, B, directions * H).
+  idx output_size() const { return problems[0].T * problems[0].B * directions * problems[0].H; }
+  // A layer has read what it needs before the one above overwrites what lies two below.
+  idx outputs_between(bool keep) const {
+    const idx all = static_cast<idx>(problems.size()) / directions - 1;
+    return keep ? all : std::min(all, idx(2));
+  }
+
   std::optional<Output> a_;
   States state_T_;
 };
+
+// A state's shape: (B, H), or of `stacked` ones (K, B, H).
+template <class R, class F>
+auto with_state_shape(const std::vector<Problem<R>>& problems, bool stacked, F&& f) {
+  const Problem<R>& p = problems[0];
+  if (!stacked) return f({{"B", p.B}, {"H", p.H}});
+  return f({{"K", static_cast<idx>(problems.size())}, {"B", p.B}, {"H", p.H}});
+}
 
 // What an object of a class of this module holds: null where `__new__` alone made it. A cast would
 // then make memory with nothing in it.

@@ -64,9 +64,10 @@ class StreamOf : public Stream {
     p_.x_b = p_.I;
     plan_ = make_plan(p_, cell_->gates, {}, false, true);
     packed_ = Memory(cell_->packed_size(p_));
+    p_.packed = packed_.get();
     PythonRunner runner(operations(1, p_.I, p_.H, cell_->gates));
-    runner.run([&](const Control& control) { cell_->pack(p_, control, packed_.get()); });
-    work_ = Memory(cell_->forward_work(p_, 1));
+    runner.run([&](const Control& control) { cell_->pack({1, 1, &p_}, control); });
+    work_ = Memory(cell_->forward_work({1, 1, &p_}, 1));
     for (auto& state : state_)
       state.assign(static_cast<std::size_t>(cell_->states * batch * p_.H), 0);
   }
@@ -148,7 +149,7 @@ class StreamOf : public Stream {
       p_.state_T[i] = part(1 - now_, i);
     }
     const FlushDenormals flush;
-    cell_->forward(p_, one_thread, packed_.get(), nullptr, work_.get());
+    cell_->forward({1, 1, &p_}, one_thread, work_.get());
     now_ = 1 - now_;
   }
 

@@ -26,6 +26,9 @@ class Pullback:
         retain: bool = False,
         skip: Sequence[str] = (),
     ) -> dict[str, _Array]: ...
+    def stack(
+        self, da: _Array | None, dstate: Any, retain: bool, skip: Sequence[Sequence[str]]
+    ) -> tuple[_Array | None, Any, list[dict[str, _Array]]]: ...
 
 @final
 class Stream:
@@ -63,6 +66,29 @@ def run(
     sequence: bool = True,
     packed: Packed | None = None,
 ) -> tuple[Any, Any]: ...
+def run_stack(
+    cell: str,
+    x: _Array,
+    state: Any,
+    weights: Sequence[tuple[_Array, _Array, _Array | None, _Array | None, _Array | None]],
+    directions: int,
+    lengths: Any,
+    out: _Array | None,
+    sequence: bool,
+    packed: Sequence[Packed] | None,
+) -> tuple[Any, Any]: ...
+def run_stack_vjp(
+    cell: str,
+    x: _Array,
+    state: Any,
+    weights: Sequence[tuple[_Array, _Array, _Array | None, _Array | None, _Array | None]],
+    directions: int,
+    lengths: Any,
+    out: _Array | None,
+    sequence: bool,
+    masks: Sequence[_Array],
+    checkpoint: bool,
+) -> tuple[Any, Any, Pullback]: ...
 def run_vjp(
     cell: str,
     x: _Array,

@@ -14,7 +14,7 @@ import pytest
 import rnnfast
 from layer_problems import B, T
 from numpy.testing import assert_array_equal
-from problems import Array, assert_same_bits
+from problems import Array, assert_close, assert_same_bits
 from rnnfast import GRU, LSTM, Dense, Dropout, Embedding, Sequential
 from rnnfast.layers import Gradients, Layer, recurrent
 
@@ -55,8 +55,9 @@ def test_dropout_of_a_stack_by_hand(p: float) -> None:
     want, dx, grads = by_hand(stack, p, 7)
     got = pullback(y)
     assert_array_equal(y, want)
-    assert_array_equal(got.x, dx)
-    assert_same_bits(got.params, grads)
+    # dx is formed in other pieces of steps, and their tiles sum in another order
+    want_all = {"dx": dx, **grads}
+    assert_close({"dx": got.x, **got.params}, want_all, float(np.finfo(np.float32).eps) * len(x))
 
 
 @pytest.mark.parametrize("layer", [Dropout(0.3), LSTM(3, 4, 2, dropout=0.3, rng=1)])
@@ -224,14 +225,16 @@ class Spy:
     def __getattr__(self, name: str) -> Any:
         return getattr(rnnfast._rnnfast, name)
 
-    def run_vjp(self, *arguments: Any) -> Any:
-        a, state, pullback = rnnfast._rnnfast.run_vjp(*arguments)
+    def run_stack_vjp(self, *arguments: Any) -> Any:
+        y, state, pullback = rnnfast._rnnfast.run_stack_vjp(*arguments)
 
-        def noted(da: Any, dstate: Any, **options: Any) -> Any:
-            self.asked.append(options)
-            return pullback(da, dstate, **options)
+        class Noted:
+            @staticmethod
+            def stack(dy: Any, dstate: Any, retain: bool, skip: Any) -> Any:
+                self.asked.append({"retain": retain, "skip": [set(names) for names in skip]})
+                return pullback.stack(dy, dstate, retain, skip)
 
-        return a, state, noted
+        return y, state, Noted
 
     def dense_vjp(self, *arguments: Any) -> Any:
         self.inputs.append(arguments[-1])
@@ -244,17 +247,15 @@ def test_skipped_work_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = GRU(3, 4, 2, rng=1)
     y, _, pullback = layer.vjp(x, need_x=True)
     pullback(y, skip=("x", "weight_hh_l0", "bias_ih_l1"))
-    top, bottom = spy.asked
-    assert set(top["skip"]) == {"b_a"}
-    assert set(bottom["skip"]) == {"x", "W_aa"}
-    assert not top["retain"]
-    spy.asked.clear()
     pullback = layer.vjp(x)[2]
     pullback(y, retain=True)
     pullback(y, skip=layer.params)
-    assert [set(asked["skip"]) for asked in spy.asked[:2]] == [set(), {"x"}]
-    assert [asked["retain"] for asked in spy.asked] == [True, True, False, False]
-    assert set(spy.asked[3]["skip"]) == {"x", "W_ax", "W_aa", "b_a", "b_aa"}
+    every = {"x", "W_ax", "W_aa", "b_a", "b_aa"}
+    assert spy.asked == [
+        {"retain": False, "skip": [{"x", "W_aa"}, {"x", "b_a"}]},
+        {"retain": True, "skip": [{"x"}, {"x"}]},
+        {"retain": False, "skip": [every, every]},
+    ]
 
 
 def test_a_chain_asks_for_what_earlier_layers_need(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,12 @@ constexpr test::idx T = 20, B = 6, I = 24, H = 40;
 
 // A name of its own for the counter to look for.
 extern "C" [[gnu::noinline]] void run_case(const rnnfast::CellKernels<float>& kernels,
-                                           const rnnfast::Problem<float>& p,
-                                           const rnnfast::Control& control, unsigned char* packed,
-                                           unsigned char* tape, unsigned char* work,
+                                           const rnnfast::Stack<float>& stack,
+                                           const rnnfast::Control& control, unsigned char* work,
                                            unsigned char* back_work) {
-  kernels.pack(p, control, packed);
-  kernels.forward(p, control, packed, tape, work);
-  kernels.backward(p, control, packed, tape, back_work);
+  kernels.pack(stack, control);
+  kernels.forward(stack, control, work);
+  kernels.backward(stack, control, back_work);
 }
 
 int main(int count, char** arguments) {

@@ -75,19 +75,22 @@ class Layer {
   Arrays run(Report& report, const std::string& where) {
     const rnnfast::Control control = control_of(setting_.threads);
     const Memory memory(k_, p_, setting_.threads);
-    k_.pack(p_, control, memory.packed.data());
-    k_.forward(p_, control, memory.packed.data(), nullptr, memory.work.data());
+    const rnnfast::Stack<R> stack = {1, 1, &p_};
+    p_.packed = memory.packed.data();
+    k_.pack(stack, control);
+    k_.forward(stack, control, memory.work.data());
     const Arrays inference = results();
     spoil_results();
-    k_.forward(p_, control, memory.packed.data(), memory.tape.data(), memory.work.data());
+    p_.tape = memory.tape.data();
+    k_.forward(stack, control, memory.work.data());
     for (const char* key : {"a", "a_T", "c_T"})
       if (inference.count(key) != 0)
         report.expect(inference.at(key) == results().at(key), where,
                       "inference and training differ");
-    k_.backward(p_, control, memory.packed.data(), memory.tape.data(), memory.back_work.data());
+    k_.backward(stack, control, memory.back_work.data());
     const Arrays once = results();
     if (setting_.keep_saved) {
-      k_.backward(p_, control, memory.packed.data(), memory.tape.data(), memory.back_work.data());
+      k_.backward(stack, control, memory.back_work.data());
       report.expect(once == results(), where, "a second backward pass differs from the first");
     }
     const bool intact = memory.guards_intact() && guards_intact();
@@ -96,12 +99,14 @@ class Layer {
     return once;
   }
 
-  // One training step, made by `train`; its results by name.
+  // One training step, made by `train`; its results by name. The weights may be packed in `shared`.
   template <class F>
-  Arrays run_with(F&& train) {
+  Arrays run_with(F&& train, void* shared = nullptr) {
     const Memory memory(k_, p_, setting_.threads);
-    train(k_, p_, control_of(setting_.threads), memory.packed.data(), memory.tape.data(),
-          memory.work.data(), memory.back_work.data());
+    p_.packed = shared == nullptr ? memory.packed.data() : shared;
+    p_.tape = memory.tape.data();
+    train(k_, rnnfast::Stack<R>{1, 1, &p_}, control_of(setting_.threads), memory.work.data(),
+          memory.back_work.data());
     return results();
   }
 
@@ -115,8 +120,8 @@ class Layer {
     Memory(const rnnfast::CellKernels<R>& k, const rnnfast::Problem<R>& p, int threads)
         : packed(k.packed_size(p), garbage, 64),
           tape(k.tape_size(p), garbage, 64),
-          work(k.forward_work(p, threads), garbage, 64),
-          back_work(k.backward_work(p, threads), garbage, 64) {}
+          work(k.forward_work({1, 1, &p}, threads), garbage, 64),
+          back_work(k.backward_work({1, 1, &p}, threads), garbage, 64) {}
     bool guards_intact() const {
       return packed.guards_intact() && tape.guards_intact() && work.guards_intact() &&
              back_work.guards_intact();

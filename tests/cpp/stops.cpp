@@ -33,14 +33,12 @@ template <class R>
 Arrays stopped_step(const rnnfast::CellKernels<R>& kernels, const Case& c, const Setting& setting,
                     int stop_after, Expected& seen) {
   return Layer<R>(kernels, c, setting)
-      .run_with([&](const rnnfast::CellKernels<R>& k, const rnnfast::Problem<R>& p,
-                    rnnfast::Control control, unsigned char* packed, unsigned char* tape,
-                    unsigned char* work, unsigned char* back_work) {
+      .run_with([&](const rnnfast::CellKernels<R>& k, const rnnfast::Stack<R>& stack,
+                    rnnfast::Control control, unsigned char* work, unsigned char* back_work) {
         control.interrupted = interrupted;
-        seen.pack = count_looks(never, [&] { k.pack(p, control, packed); });
-        count_looks(never, [&] { k.forward(p, control, packed, tape, work); });
-        seen.backward =
-            count_looks(stop_after, [&] { k.backward(p, control, packed, tape, back_work); });
+        seen.pack = count_looks(never, [&] { k.pack(stack, control); });
+        count_looks(never, [&] { k.forward(stack, control, work); });
+        seen.backward = count_looks(stop_after, [&] { k.backward(stack, control, back_work); });
       });
 }
 

@@ -51,16 +51,14 @@ using Kernels = rnnfast::CellKernels<R>;
 // One training step; the weights are packed first, unless `shared` has them.
 template <class R>
 Arrays train(const Kernels<R>& kernels, const Case& c, const Setting& setting,
-             const rnnfast::Control& control, unsigned char* shared = nullptr) {
-  return Layer<R>(kernels, c, setting)
-      .run_with([&](const Kernels<R>& k, const rnnfast::Problem<R>& p, const rnnfast::Control&,
-                    unsigned char* packed, unsigned char* tape, unsigned char* work,
-                    unsigned char* back_work) {
-        if (shared == nullptr) k.pack(p, control, packed);
-        unsigned char* const weights = shared == nullptr ? packed : shared;
-        k.forward(p, control, weights, tape, work);
-        k.backward(p, control, weights, tape, back_work);
-      });
+             const rnnfast::Control& control, void* shared = nullptr) {
+  auto step = [&](const Kernels<R>& k, const rnnfast::Stack<R>& stack, const rnnfast::Control&,
+                  unsigned char* work, unsigned char* back_work) {
+    if (shared == nullptr) k.pack(stack, control);
+    k.forward(stack, control, work);
+    k.backward(stack, control, back_work);
+  };
+  return Layer<R>(kernels, c, setting).run_with(step, shared);
 }
 
 template <class R>
@@ -87,16 +85,16 @@ void test_callers(const Kernels<R>& kernels, const Case& c, const Setting& setti
                   Report& report) {
   const Arrays expected = on_one_thread(kernels, c, setting);
   Layer<R>(kernels, c, setting)
-      .run_with([&](const Kernels<R>& k, const rnnfast::Problem<R>& p, const rnnfast::Control& one,
-                    unsigned char* packed, unsigned char*, unsigned char*, unsigned char*) {
-        k.pack(p, one, packed);
+      .run_with([&](const Kernels<R>& k, const rnnfast::Stack<R>& stack,
+                    const rnnfast::Control& one, unsigned char*, unsigned char*) {
+        k.pack(stack, one);
         Arrays got[3];
         std::vector<std::thread> callers;
         for (Arrays& mine : got)
           callers.emplace_back([&] {
             int threads = setting.threads;
             for (int i = 0; i < 3; ++i)
-              mine = train(kernels, c, setting, the_pool(&threads), packed);
+              mine = train(kernels, c, setting, the_pool(&threads), stack.problem[0].packed);
           });
         for (std::thread& caller : callers) caller.join();
         for (const Arrays& mine : got)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, TypeAlias
 
@@ -21,10 +20,6 @@ from .stream import Rows, Stream, check_out, check_rows
 
 # W_ax, W_aa, b_a, b_aa, peephole.
 Weights: TypeAlias = "tuple[Array, Array, Array | None, Array | None, Array | None]"
-
-# Runs layer and direction number k on x, from a state; returns a, written into out if that is
-# given and None without sequence, and the final state.
-Runner: TypeAlias = "Callable[[int, Array, Any, Array | None, bool], tuple[Array | None, Any]]"
 
 
 def variants(prefix: str) -> tuple[str, ...]:
@@ -123,6 +118,11 @@ class Recurrent(Layer):
         self.params = create(
             shapes, self.dtype, lambda p: init.torch_uniform(p, self.hidden_size, rng=generator)
         )
+        self._places = {
+            name: (k, weight)
+            for k, names in enumerate(self._names)
+            for weight, name in names.items()
+        }
         self._find_weights()
         if self.dropout and self.num_layers == 1:
             warnings.warn(
@@ -144,122 +144,69 @@ class Recurrent(Layer):
             )
             for names in self._names
         ]
-        self._packed: list[Any] = [None] * self._stack.count
+        self._packed: list[Any] | None = None
 
     def forward(self, call: Call) -> tuple[Array, Any]:
-        packed = self._packed  # read once: another thread may unfreeze meanwhile
-
-        def run(
-            k: int, x: Array, state: Any, out: Array | None, sequence: bool
-        ) -> tuple[Array | None, Any]:
-            return _rnnfast.run(
-                self.cell, x, state, *self._weights[k], call.lengths, self._stack.is_reverse(k),
-                out, sequence, packed[k],
-            )  # fmt: skip
-
-        return self._forward(call, run, lambda y: y)
+        self._check_call(call)
+        batched = call.x.ndim == 3
+        y, final = _rnnfast.run_stack(
+            self.cell, self._time_first(call.x), self._stack.with_batch(call.state, batched),
+            self._weights, self.directions, call.lengths, self._new_output(call),
+            call.return_sequence, self._packed,
+        )  # fmt: skip
+        return self._results(y, final, batched)
 
     def forward_vjp(self, call: Call) -> tuple[Array, Any, Backward]:
-        pullbacks: list[Any] = []
-        masks: list[Array] = []
-        generator = _check.generator(call.rng) if self.dropout else None
-
-        def run(
-            k: int, x: Array, state: Any, out: Array | None, sequence: bool
-        ) -> tuple[Array | None, Any]:
-            a, final, pullback = _rnnfast.run_vjp(
-                self.cell, x, state, *self._weights[k], call.lengths, self._stack.is_reverse(k),
-                out, sequence, call.checkpoint,
-            )  # fmt: skip
-            pullbacks.append(pullback)
-            return a, final
-
-        def drop(y: Array) -> Array:
-            if generator is None:
-                return y
-            masks.append(dropout_mask(y.shape, self.dropout, self.dtype, generator))
-            return y * masks[-1]
+        self._check_call(call)
+        batched, x = call.x.ndim == 3, self._time_first(call.x)
+        y, final, pullback = _rnnfast.run_stack_vjp(
+            self.cell, x, self._stack.with_batch(call.state, batched),
+            self._weights, self.directions, call.lengths, self._new_output(call),
+            call.return_sequence, self._masks(x.shape[:2], call.rng), call.checkpoint,
+        )  # fmt: skip
 
         def backward(
             dy: Array | None, dstate: Any, retain: bool, skip: frozenset[str]
         ) -> Gradients:
-            batched = call.x.ndim == 3
-            dstates = self._stack.split(dstate, batched)
+            dstate = self._stack.with_batch(dstate, batched)
             if dy is not None and call.return_sequence:
                 dy = self._time_first(dy)
             elif dy is not None:
-                self._stack.add_to_ends(dstates, dy if batched else dy[None])
+                dstate = self._stack.add_to_ends(dstate, dy if batched else dy[None])
                 dy = None
-            skip = skip if call.need_x else skip | {"x"}
-            dx, dinitial, grads = self._backward(dy, dstates, retain, skip, pullbacks, masks)
+            dx, dinitial, grads = pullback.stack(
+                dy, dstate, retain, self._skipped(skip if call.need_x else skip | {"x"})
+            )
             if dx is not None:
                 dx = self._undo_time_first(dx, batched)
-            return Gradients(dx, self._stack.join(dinitial, batched), grads)
+            found = {n: grads[k][w] for n, (k, w) in self._places.items() if w in grads[k]}
+            return Gradients(dx, self._stack.without_batch(dinitial, batched), found)
 
-        return *self._forward(call, run, drop), backward
+        return *self._results(y, final, batched), backward
 
-    def _forward(
-        self, call: Call, run: Runner, drop: Callable[[Array], Array]
-    ) -> tuple[Array, Any]:
-        """Run every layer and direction in the order of their index, with `drop` between."""
-        self._check_call(call)
-        stack, batched = self._stack, call.x.ndim == 3
-        if stack.count == 1 and batched and not self.batch_first:
-            # Where the loop below would take longer than the kernel.
-            [state] = stack.split(call.state, batched)
-            y, final = run(0, call.x, state, None, call.return_sequence)
-            return stack.ends([final]) if y is None else y, stack.join([final], batched)
-        x = self._time_first(call.x)
-        states = stack.split(call.state, batched)
-        finals: list[Any] = []
-        for layer in range(self.num_layers):
-            last = layer == self.num_layers - 1
-            sequence = call.return_sequence or not last
-            y = None
-            if sequence:
-                y = self._new_output(x.shape[:2], self.batch_first and batched and last)
-            for k in stack.numbers(layer):
-                a, final = run(k, x, states[k], stack.columns(y, k), sequence)
-                finals.append(final)
-            y = a if y is None else y
-            if y is not None and not last:
-                x = drop(y)
-        final = stack.join(finals, batched)
-        if y is not None:
-            return self._undo_time_first(y, batched), final
-        y = stack.ends(finals)
-        return y if batched else y[0], final
+    def _results(self, y: Array | None, final: Any, batched: bool) -> tuple[Array, Any]:
+        """Return the output and the final state as the caller's x asks for them."""
+        if y is None:
+            y = self._stack.ends(final)
+            y = y if batched else y[0]
+        else:
+            y = self._undo_time_first(y, batched)
+        return y, self._stack.without_batch(final, batched)
 
-    def _backward(
-        self,
-        dy: Array | None,
-        dstates: list[Any],
-        retain: bool,
-        skip: frozenset[str],
-        pullbacks: list[Any],
-        masks: list[Array],
-    ) -> tuple[Array | None, list[Any], dict[str, Array]]:
-        """Differentiate `_forward`, for dy (T, B, D*H); return dx (T, B, I) or None."""
-        dinitial: list[Any] = [None] * len(pullbacks)
-        found: dict[str, Array] = {}
-        for layer in reversed(range(self.num_layers)):
-            dx: Array | None = None
-            for k in self._stack.numbers(layer):
-                names = self._names[k]
-                leave_out = [weight for weight, name in names.items() if name in skip]
-                if layer == 0 and "x" in skip:
-                    leave_out.append("x")
-                grads = pullbacks[k](
-                    self._stack.columns(dy, k), dstates[k], retain=retain, skip=leave_out
-                )
-                found |= {name: grads[w] for w, name in names.items() if w in grads}
-                dinitial[k] = (grads["a0"], grads["c0"]) if self.num_states > 1 else grads["a0"]
-                if "x" in grads:
-                    dx = grads["x"] if dx is None else np.add(dx, grads["x"], out=dx)
-            if masks and layer > 0 and dx is not None:
-                dx *= masks[layer - 1]
-            dy = dx
-        return dy, dinitial, {name: found[name] for name in self._params if name in found}
+    def _masks(self, leading: tuple[int, ...], rng: RNG) -> list[Array]:
+        """Draw what the outputs of all layers but the last are multiplied by."""
+        if not self.dropout:
+            return []
+        generator, shape = _check.generator(rng), (*leading, self.output_size)
+        return [
+            dropout_mask(shape, self.dropout, self.dtype, generator)
+            for _ in range(self.num_layers - 1)
+        ]
+
+    def _skipped(self, skip: frozenset[str]) -> list[tuple[str, ...]]:
+        """Return, for each layer and direction, the functional names of the gradients left out."""
+        x = ("x",) if "x" in skip else ()
+        return [(*x, *(w for w, name in names.items() if name in skip)) for names in self._names]
 
     def _check_call(self, call: Call) -> None:
         x = call.x
@@ -276,16 +223,14 @@ class Recurrent(Layer):
             B = () if x.ndim == 2 else (x.shape[0 if self.batch_first else 1],)
             check_state("state", call.state, self._stack.spec(B))
 
-    def _new_output(self, leading: tuple[int, ...], batch_first: bool) -> Array | None:
-        """Return an empty array (T, B, D*H), in memory (B, T, D*H) if `batch_first`.
+    def _new_output(self, call: Call) -> Array | None:
+        """Return an empty array (T, B, D*H), in memory (B, T, D*H).
 
-        None where what a cell allocates by itself is the same.
+        None where that is not the order, and what the kernel allocates by itself is right.
         """
-        if batch_first:
-            return np.empty((*leading[::-1], self.output_size), self.dtype).swapaxes(0, 1)
-        if self.bidirectional:
-            return np.empty((*leading, self.output_size), self.dtype)
-        return None
+        if not self.batch_first or call.x.ndim == 2 or not call.return_sequence:
+            return None
+        return np.empty((*call.x.shape[:2], self.output_size), self.dtype).swapaxes(0, 1)
 
     def _time_first(self, x: Array) -> Array:
         """View the caller's x as (T, B, features)."""
@@ -304,7 +249,7 @@ class Recurrent(Layer):
 
     def unfreeze(self) -> None:
         super().unfreeze()
-        self._packed = [None] * self._stack.count
+        self._packed = None
 
     def stream(self, batch: int = 1) -> Stream:
         return RecurrentStream(self, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -57,21 +58,6 @@ class Stacked:
         other = {"W_aa": (rows, self.H), "peephole": (self.cell["params"], self.H)}
         return other.get(weight, (rows,))
 
-    def numbers(self, layer: int) -> range:
-        """Return the numbers of the directions of a layer."""
-        return range(layer * self.directions, (layer + 1) * self.directions)
-
-    def is_reverse(self, k: int) -> bool:
-        """Tell whether number k runs from the end."""
-        return k % self.directions == 1
-
-    def columns(self, y: Array | None, k: int) -> Array | None:
-        """Return the part of y (..., D*H) that belongs to the direction of number k."""
-        if y is None or self.directions == 1:
-            return y
-        start = self.H * (k % self.directions)
-        return y[..., start : start + self.H]
-
     def spec(self, batch: tuple[int, ...]) -> Any:
         """Return what a state must be: `batch` is (B,), or () without a batch axis."""
         part = Spec((self.count, *batch, self.H), self.dtype)
@@ -92,21 +78,35 @@ class Stacked:
             return _stack(states, batched)
         return tuple([_stack(halves, batched) for halves in zip(*states, strict=True)])
 
-    def ends(self, finals: list[Any]) -> Array:
-        """Return the outputs (B, D*H) of the last layer at each sequence's end."""
-        tops = finals[-self.directions :]
-        outputs = [final[0] if self.num_states > 1 else final for final in tops]
-        return np.concatenate(outputs, axis=1)
+    def with_batch(self, state: Any, batched: bool) -> Any:
+        """Return a state with an axis B, of one sequence where it has none."""
+        return state if batched else _each(state, lambda half: half[:, None])
 
-    def add_to_ends(self, dstates: list[Any], dy: Array) -> None:
-        """Add dy (B, D*H), the gradient by `ends`, to the last layer's gradients of states."""
-        for k in range(self.count - self.directions, self.count):
-            da = self.columns(dy, k)
-            if self.num_states == 1:
-                dstates[k] = da if dstates[k] is None else dstates[k] + da
-            else:
-                first, *others = dstates[k] or (None,) * self.num_states
-                dstates[k] = (da if first is None else first + da, *others)
+    def without_batch(self, state: Any, batched: bool) -> Any:
+        """Undo `with_batch`."""
+        return state if batched else _each(state, lambda half: half[:, 0])
+
+    def ends(self, final: Any) -> Array:
+        """Return the outputs (B, D*H) of the last layer at each sequence's end."""
+        a = final[0] if self.num_states > 1 else final
+        return np.concatenate(list(a[-self.directions :]), axis=1)
+
+    def add_to_ends(self, dstate: Any, dy: Array) -> Any:
+        """Return dstate with dy (B, D*H), the gradient by `ends`, added."""
+        halves = dstate if isinstance(dstate, tuple) else (dstate,) * self.num_states
+        ends = dy.reshape(len(dy), self.directions, self.H).swapaxes(0, 1)
+        first = np.zeros((self.count, *ends.shape[1:]), self.dtype)
+        if halves[0] is not None:
+            first += halves[0]
+        first[-self.directions :] += ends
+        return first if self.num_states == 1 else (first, *halves[1:])
+
+
+def _each(state: Any, change: Callable[[Array], Array]) -> Any:
+    """Return a state with each of its arrays changed; None stays."""
+    if isinstance(state, tuple):
+        return tuple([_each(half, change) for half in state])
+    return None if state is None else change(state)
 
 
 def _part(half: Array | None, k: int, batched: bool) -> Array | None:
