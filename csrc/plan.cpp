@@ -36,7 +36,7 @@ idx segment_steps(idx T, bool checkpoint) {
 // Steps after which a layer of a stack hands on: few, so that the layers run beside each other for
 // most of the time, but rows enough for the tiles of the input product.
 idx handover_steps(idx T, idx group_rows) {
-  constexpr idx most_parts = 16, least_rows = 12;
+  constexpr idx most_parts = 20, least_rows = 6;
   const idx rows = std::max(group_rows, idx(1));
   return std::max((T + most_parts - 1) / most_parts, (least_rows + rows - 1) / rows);
 }

@@ -100,38 +100,33 @@ class Link {
   idx whole_ = 0;
 };
 
-// Runs f(i, gang, slot, leader's slot) for every chain. Where the chains share out no rows
-// (`sliced`) and there are threads for several to a chain, each is run by a team of them: of
-// `most_threads` at most, which meet about every `between` nanoseconds. `meetings` has one for each
-// chain that may run beside others.
+// Runs f(i, gang, slot, leader's slot) for every chain: on one thread each, or on one of `teams`,
+// whose threads meet about every `between` nanoseconds. There are as many `meetings` as teams.
 template <class F>
-void run_chains(const Control& control, const Chains& chains, bool sliced, int most_threads,
-                double between, Meeting* meetings, F&& f) {
-  const idx width = chains.side_by_side();
+void run_chains(const Control& control, const Chains& chains, Teams teams, double between,
+                Meeting* meetings, F&& f) {
   struct Call {
     F& f;
     const Control& control;
     const Chains& chains;
+    idx teams;
     Meeting* meetings;
     bool done;
-  } call = {f, control, chains, meetings, false};
-  if (sliced && control.gang != nullptr && control.threads >= 2 * width) {
-    for (idx i = 0; i < width; ++i) meetings[i] = {};
-    const idx team =
-        control.threads / width < most_threads ? control.threads / width : most_threads;
+  } call = {f, control, chains, teams.count, meetings, false};
+  if (teams.size > 1 && control.gang != nullptr) {
+    for (idx i = 0; i < teams.count; ++i) meetings[i] = {};
     auto task = [](void* context, int rank, int size) {
       Call& c = *static_cast<Call*>(context);
-      const idx teams = c.chains.side_by_side();
-      if (size < 2 * teams && teams > 1) return;  // better one thread to a chain
+      const idx teams = c.teams;
+      if (size < 2 * teams && c.chains.side_by_side() > 1) return;  // better a thread to a chain
       if (rank == 0) c.done = true;
-      // the first ranks, as many of each team as they are
       const idx team = rank % teams;
       const int here = static_cast<int>((size - team + teams - 1) / teams);
       Gang gang(c.control, static_cast<int>(rank / teams), here, c.meetings + team);
       for (idx i = team; i < c.chains.count(); i += teams)
         c.f(i, gang, rank, static_cast<int>(team));
     };
-    control.gang(control.team, static_cast<int>(team * width), between, task, &call);
+    control.gang(control.team, static_cast<int>(teams.count * teams.size), between, task, &call);
     if (call.done) return;
   }
   parallel(control, chains.count(), [&](idx i, int slot) {

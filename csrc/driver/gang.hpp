@@ -68,5 +68,20 @@ class Gang {
   idx round_ = 0;
 };
 
+// How the threads of a call are divided among its chains, where these share out no rows.
+struct Teams {
+  idx count, size;
+};
+
+// A thread or more to each chain that may run at the same time. But where one thread's part of the
+// weights is `far`, beyond its cache, teams as large as is worth while, which then go through the
+// chains one after the other.
+inline Teams divide_threads(idx threads, idx chains, idx most_threads, bool far) {
+  const idx most = far ? threads / most_threads : threads;
+  const idx count = most < 1 ? 1 : most < chains ? most : chains;
+  const idx size = threads / count;
+  return {count, size < most_threads ? size : most_threads};
+}
+
 }  // namespace
 }  // namespace rnnfast

@@ -61,8 +61,8 @@ struct Kernel {
     const S& common = passage.member[0].sizes;
     const Chains chains(stack, common.groups, false);
     for (idx i = 0; i < chains.count(); ++i) passage.progress[i].steps = 0;
-    run_chains(control, chains, common.sliced, common.most_threads, common.step_time,
-               passage.meetings, [&](idx i, Gang& gang, int slot, int leader) {
+    run_chains(control, chains, common.teams(control.threads, chains.side_by_side()),
+               common.step_time, passage.meetings, [&](idx i, Gang& gang, int slot, int leader) {
                  const Chain chain = chains[i];
                  const auto& m = passage.member[chain.layer * stack.directions + chain.direction];
                  Link link(control, gang, chains, i, Group<R>(m.p, chain.group).steps,
@@ -134,8 +134,8 @@ struct Kernel {
     };
     for (idx s = common.segments - 1; s >= 0 && !control.interrupted(control.team); --s) {
       for (idx i = 0; i < chains.count(); ++i) passage.progress[i].steps = 0;
-      run_chains(control, chains, common.sliced, common.most_threads, common.step_time,
-                 passage.meetings, [&](idx i, Gang& gang, int slot, int leader) {
+      run_chains(control, chains, common.teams(control.threads, chains.side_by_side()),
+                 common.step_time, passage.meetings, [&](idx i, Gang& gang, int slot, int leader) {
                    const Chain c = chains[i];
                    const idx k = c.layer * stack.directions + c.direction;
                    Link link(control, gang, chains, i, Group<R>(member[k].p, c.group).steps,

@@ -4,6 +4,7 @@
 #include "../cells/stage.hpp"
 #include "../gemm/tile.hpp"
 #include "../problem.hpp"
+#include "gang.hpp"
 
 namespace rnnfast {
 namespace {
@@ -23,6 +24,9 @@ constexpr idx most_chunk_rows = 512;
 constexpr idx own_gradient_bytes = 256 * 1024;
 // With this much of W_aa for each thread, a step takes long beside their waiting for each other.
 constexpr idx slice_bytes = 24 * 1024;
+// With this much of W_aa, and as much again of W_ax, one thread's second-level cache is too small:
+// two threads on one layer are then faster than on one each.
+constexpr idx far_bytes = 512 * 1024;
 // A slice is never one block alone, since a tile of two has more sums under way.
 constexpr idx least_slice_blocks = 2;
 // A thread packs so much in a few microseconds: below that another one is not worth calling.
@@ -106,6 +110,12 @@ struct Sizes {
         owns_gradients(!sliced && (groups == 1 || weight_bytes(p.I + p.H) <= own_gradient_bytes)),
         delta_chunks(owns_gradients && deltas_apart),
         back_chunk(owns_gradients ? input_chunk(p) : steps_of(p, most_chunk_rows)) {}
+
+  // For the only group of rows of `chains` that may run at the same time.
+  Teams teams(idx threads, idx chains) const {
+    if (!sliced) return {chains, 1};
+    return divide_threads(threads, chains, most_threads, weight_bytes(H) > far_bytes);
+  }
 
   idx weight_bytes(idx columns) const {
     return Cell::gates * H * columns * static_cast<idx>(sizeof(R));
