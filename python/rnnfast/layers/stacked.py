@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,9 @@ WEIGHTS = {
     "bias_hh": "b_aa",
     "weight_peephole": "peephole",
 }
+
+# W_ax, W_aa, b_a, b_aa, peephole of one layer and direction.
+Weights: TypeAlias = "tuple[Array, Array, Array | None, Array | None, Array | None]"
 
 
 class Stacked:
