@@ -1,40 +1,56 @@
 // run, pack and the list of cells.
 #include "call.hpp"
+#include "fastcall.hpp"
 #include "kinds.hpp"
 
 namespace rnnfast {
 namespace {
 
 template <class R>
-py::tuple run_typed(const LayerArguments& a, const PackedWeights* packed) {
+py::object run_typed(const LayerArguments& a, const PackedWeights* packed) {
   Call<R> call(a, false, packed != nullptr);
-  if (packed != nullptr && (packed->cell != find_cell(a.cell) || packed->I != call.p.I ||
+  const CellKernels<R>& cell = *call.cell;
+  if (packed != nullptr && (&cell != isa().of<R>().cells + packed->cell || packed->I != call.p.I ||
                             packed->H != call.p.H || packed->precision != precision_of<R>))
     fail_value("packed holds the weights of another cell, dtype or size");
   call.want_results(a);
   PythonRunner runner(call.plan.operations);
-  const std::size_t packed_size = packed == nullptr ? call.cell->packed_size(call.p) : 0;
-  Memory memory(packed_size + call.cell->forward_work(call.p, runner.threads()));
+  const std::size_t packed_size = packed == nullptr ? cell.packed_size(call.p) : 0;
+  Memory memory(packed_size + cell.forward_work(call.p, runner.threads()));
   void* const weights = packed == nullptr ? memory.get() : packed->memory.get();
   void* const work = static_cast<char*>(memory.get()) + packed_size;
   runner.run([&](const Control& control) {
-    if (packed == nullptr) call.cell->pack(call.p, control, weights);
-    call.cell->forward(call.p, control, weights, nullptr, work);
+    if (packed == nullptr) cell.pack(call.p, control, weights);
+    cell.forward(call.p, control, weights, nullptr, work);
   });
   auto [a_out, state] = call.results();
   return py::make_tuple(a_out, state);
 }
 
-py::tuple run(py::handle cell, py::handle x, py::handle state, py::handle W_ax, py::handle W_aa,
-              py::handle b_a, py::handle b_aa, py::handle peephole, py::handle lengths,
-              py::handle reverse, py::handle out, py::handle sequence, py::handle packed) {
-  const LayerArguments a(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out,
-                         sequence);
-  // cast here: pybind11 tries every argument twice where one of them is a None for a pointer
-  const auto* weights = packed.is_none() ? nullptr : &object_of<PackedWeights>(packed, "packed");
-  return with_type(precision(x, "x"),
-                   [&](auto zero) { return run_typed<decltype(zero)>(a, weights); });
+PyObject* run(PyObject*, PyObject* const* values, Py_ssize_t positional,
+              PyObject* keywords) noexcept {
+  static constexpr Signature<13> signature = {
+      "run",
+      11,
+      {"cell", "x", "state", "W_ax", "W_aa", "b_a", "b_aa", "peephole", "lengths", "reverse", "out",
+       "sequence", "packed"}};
+  return for_python([&] {
+    std::array<py::handle, 13> g;
+    g[11] = Py_True;
+    g[12] = Py_None;
+    place_arguments({values, positional, keywords}, signature, g);
+    const LayerArguments a(g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10],
+                           g[11]);
+    const auto* packed = g[12].is_none() ? nullptr : &object_of<PackedWeights>(g[12], "packed");
+    return with_type(precision(a.x, "x"),
+                     [&](auto zero) { return run_typed<decltype(zero)>(a, packed); });
+  });
 }
+
+PyMethodDef run_method = fastcall_method(
+    "run", run,
+    "run(cell, x, state, W_ax, W_aa, b_a, b_aa, peephole, lengths, reverse, out, sequence=True, "
+    "packed=None)\n--\n\n");
 
 std::unique_ptr<PackedWeights> pack(py::handle cell, py::handle W_ax, py::handle W_aa,
                                     py::handle b_a, py::handle b_aa, py::handle peephole) {
@@ -76,9 +92,7 @@ void define_layers(py::module_& m) {
   using py::arg;
   py::class_<PackedWeights>(m, "Packed");
   m.def("cells", &cells);
-  m.def("run", &run, arg("cell"), arg("x"), arg("state"), arg("W_ax"), arg("W_aa"), arg("b_a"),
-        arg("b_aa"), arg("peephole"), arg("lengths"), arg("reverse"), arg("out"),
-        arg("sequence") = true, arg("packed") = py::none());
+  define_fastcall(m, run_method);
   m.def("pack", &pack, arg("cell"), arg("W_ax"), arg("W_aa"), arg("b_a"), arg("b_aa"),
         arg("peephole"));
 }

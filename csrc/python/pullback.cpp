@@ -55,7 +55,7 @@ class PullbackOf : public Pullback {
   py::dict gradients(py::handle da, py::handle dstate, bool retain, py::handle skip) override {
     need_memory();
     Problem<R> p = call_.p;
-    Arguments arguments(precision_of<R>, "x", "");
+    Arguments arguments(precision_of<R>, "x");
     read_gradients(arguments, da, dstate, p);
     py::dict grads = wanted(p, skipped(skip));
     need_memory();  // another thread may have given it up since; from here on none has the GIL
