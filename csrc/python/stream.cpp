@@ -1,4 +1,5 @@
 // Stream: a stack of layers with its own packed weights and state, run one step at a time.
+#include <algorithm>
 #include <numeric>
 
 #include "call.hpp"
@@ -93,7 +94,8 @@ class StreamOf : public Stream {
       layers_.emplace_back(*cell_, weights, B_, layers_.empty() ? -1 : layers_.back().p.H);
     I_ = layers_.front().p.I;
     H_ = layers_.front().p.H;
-    for (const StreamLayer<R>& layer : layers_) operations_ += layer.plan.operations;
+    for (const StreamLayer<R>& layer : layers_)
+      operations_ = std::max(operations_, layer.plan.operations);
     need_work(1);
     for (auto& state : state_)
       state.assign(static_cast<std::size_t>(cell_->states * depth() * B_ * H_), 0);
@@ -245,7 +247,7 @@ class StreamOf : public Stream {
   const CellKernels<R>* cell_;
   idx B_, I_, H_;
   std::vector<StreamLayer<R>> layers_;
-  double operations_ = 0;  // of a step
+  double operations_ = 0;  // of the longest layer: what threads share is one layer at a time
   Memory work_;
   int work_threads_ = 0;
   std::vector<R> state_[2];  // (states, num_layers, B, H): now and next
