@@ -48,6 +48,10 @@ const Control one_thread = {
     nullptr,
 };
 
+bool is_short(double operations) {
+  return operations < long_operations && operations < parallel_operations;
+}
+
 int last_threads() { return threads_of_last_call; }
 
 Runner::Runner(double operations, bool (*cancelled)(void*), void* context)

@@ -21,6 +21,10 @@ void set_run_settings(const RunSettings& settings);
 // A thread alone, for work that is too short for anything else.
 extern const Control one_thread;
 
+// Whether so many operations are over before a second thread, or letting go of a lock, gains
+// anything: they can do without a Runner.
+bool is_short(double operations);
+
 int last_threads();  // how many threads took part in the last call
 
 // One call. `cancelled(context)`, unless null, is asked now and then while a long call runs, on the

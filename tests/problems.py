@@ -42,6 +42,12 @@ class Problem:
         return (self.a0, self.c0) if self.two_states else self.a0
 
     @property
+    def stacked_state(self) -> Any:
+        """The state of a stack whose only layer this is, as a native stream has it."""
+        state = self.state
+        return tuple(half[None] for half in state) if self.two_states else state[None]
+
+    @property
     def dstate(self) -> Any:
         return (self.da_T, self.dc_T) if self.two_states else self.da_T
 

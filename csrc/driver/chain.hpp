@@ -26,7 +26,13 @@ class Chains {
  public:
   template <class R>
   Chains(const Stack<R>& stack, idx groups, bool back)
-      : layers_(stack.layers), directions_(stack.directions), groups_(groups), back_(back) {}
+      : layers_(stack.layers), directions_(stack.directions), groups_(groups), back_(back) {
+    const Problem<R>& p = stack.problem[0];
+    const idx parts = p.handover > 0 ? (p.T + p.handover - 1) / p.handover : 1;
+    // a wavefront through so many layers and parts takes layers + parts - 1 turns
+    const idx turns = layers_ + parts - 1, all = layers_ * parts;
+    abreast_ = parts > 0 ? (all + turns / 2) / turns : 1;
+  }
 
   idx count() const { return layers_ * per_layer(); }
   idx per_layer() const { return directions_ * groups_; }
@@ -38,13 +44,13 @@ class Chains {
     return {back_ ? layers_ - 1 - layer : layer, i / groups_ % directions_, i % groups_};
   }
 
-  // How many may run at the same time. With both directions a layer reads the end of the sequence
-  // first, which the one before writes last.
-  idx side_by_side() const { return directions_ > 1 ? per_layer() : count(); }
+  // About how many run at the same time.
+  idx side_by_side() const { return abreast_ * per_layer(); }
 
  private:
   idx layers_, directions_, groups_;
   bool back_;
+  idx abreast_;  // layers
 };
 
 // A chain's connection with others, for the threads that run it.

@@ -103,6 +103,8 @@ std::string describe(py::handle object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
 
+std::string family(const std::string& cell) { return cell.substr(0, cell.find('_')); }
+
 Precision precision(py::handle object, const char* name) {
   need_array(object, name);
   if (has_dtype(object, Precision::f32)) return Precision::f32;
@@ -122,7 +124,8 @@ void Arguments::check(py::handle object, const char* name, Shape shape) const {
   need_array(object, name);
   if (!has_dtype(object, precision_))
     fail_type(std::string(name) + " has dtype " + dtype_text(object) + ", expected " +
-              dtype_name(precision_) + (leader_ == name ? "" : " as " + leader_ + " has") +
+              dtype_name(precision_) +
+              (leader_ == std::string(name) ? "" : " as " + std::string(leader_) + " has") +
               conversion(object, precision_));
   const auto* a = array_proxy(object.ptr());
   bool right = a->nd == static_cast<int>(shape.size());
@@ -140,7 +143,7 @@ void Arguments::check(py::handle object, const char* name, Shape shape) const {
   names += sizes.size() == 1 ? ",)" : ")";
   fail_value(std::string(name) + " has shape " + shape_text(shape_of(object)) + ", expected " +
              names + (known ? " = " + shape_text(sizes) : "") +
-             (cell_.empty() ? "" : " for " + cell_));
+             (cell_ == nullptr ? "" : " for " + family(cell_)));
 }
 
 const void* Arguments::data(py::handle object, const char* name, Shape shape, int from) {
@@ -206,26 +209,48 @@ idx Output::step(int axis) const {
 template idx Output::step<float>(int) const;
 template idx Output::step<double>(int) const;
 
+namespace {
+
+[[noreturn]] void fail_length(std::size_t row, const std::string& came, idx T) {
+  fail_value("lengths[" + std::to_string(row) + "] is " + came +
+             ", expected 0 <= length <= T = " + std::to_string(T));
+}
+
+// The lengths in an array of idx.
+std::vector<idx> read_lengths(const py::array_t<idx>& array, idx T) {
+  const auto n = array.unchecked<1>();
+  std::vector<idx> lengths(static_cast<std::size_t>(n.size()));
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    lengths[b] = n(static_cast<idx>(b));
+    if (lengths[b] < 0 || lengths[b] > T) fail_length(b, std::to_string(lengths[b]), T);
+  }
+  return lengths;
+}
+
+}  // namespace
+
 std::vector<idx> parse_lengths(py::handle object, idx T, idx B) {
   if (object.is_none()) return {};
-  if (!is_array(object) && !PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
+  const bool array = is_array(object);
+  if (!array && !PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
     fail_type("lengths is a " + describe(object) + ", expected a list or array of integers");
-  if (is_array(object)) {
-    const std::string kind = py::str(object.attr("dtype").attr("kind"));
-    if (kind != "i" && kind != "u")
+  if (array) {
+    const char kind = array_descriptor_proxy(array_proxy(object.ptr())->descr)->kind;
+    if (kind != 'i' && kind != 'u')
       fail_type("lengths has dtype " + dtype_text(object) + ", expected integers");
-    if (shape_of(object) != std::vector<idx>{B})
+    const auto* a = array_proxy(object.ptr());
+    if (a->nd != 1 || a->dimensions[0] != B)
       fail_value("lengths has shape " + shape_text(shape_of(object)) +
                  ", expected (B,) = " + shape_text({B}));
+    if (aligned(object) && py::isinstance<py::array_t<idx>>(object))
+      return read_lengths(py::reinterpret_borrow<py::array_t<idx>>(object), T);
   }
   std::vector<idx> lengths;
-  auto at = [&] { return "lengths[" + std::to_string(lengths.size()) + "]"; };
   for (py::handle item : object) {
-    if (!is_array(object) && !is_integer(item)) integer(item, at().c_str());  // says what it is
+    if (!array && !is_integer(item))  // says what it is
+      integer(item, ("lengths[" + std::to_string(lengths.size()) + "]").c_str());
     const idx n = clipped(item);
-    if (n < 0 || n > T)
-      fail_value(at() + " is " + std::string(py::str(item)) +
-                 ", expected 0 <= length <= T = " + std::to_string(T));
+    if (n < 0 || n > T) fail_length(lengths.size(), py::str(item), T);
     lengths.push_back(n);
   }
   if (static_cast<idx>(lengths.size()) != B)

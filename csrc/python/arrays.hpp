@@ -21,6 +21,8 @@ namespace py = pybind11;
 // "(2, 3)", and "ndarray of dtype int64" or a type's name.
 std::string shape_text(const std::vector<idx>& shape);
 std::string describe(py::handle object);
+// "lstm" of "lstm_peephole": what a user calls a cell.
+std::string family(const std::string& cell);
 
 // An axis: what it is called and how long it must be; any length where `size` is -1.
 struct Axis {
@@ -48,11 +50,12 @@ void* plain_data(py::handle array);
 idx plain_size(py::handle array, int axis);
 
 // The arguments of one call. Every array must have the dtype of the first (`leader`); arrays that a
-// kernel cannot read in place are copied, and the copies live as long as this object.
+// kernel cannot read in place are copied, and the copies live as long as this object. Both names
+// must too; that of a cell is said where a shape is wrong, unless it is null.
 class Arguments {
  public:
-  Arguments(Precision precision, std::string leader, std::string cell = "")
-      : precision_(precision), leader_(std::move(leader)), cell_(std::move(cell)) {
+  explicit Arguments(Precision precision, const char* leader, const char* cell = nullptr)
+      : precision_(precision), leader_(leader), cell_(cell) {
     kept_.reserve(8);  // as many as most calls have
   }
 
@@ -87,7 +90,7 @@ class Arguments {
   idx stride(int axis) const;
 
   Precision precision_;
-  std::string leader_, cell_;
+  const char *leader_, *cell_;
   std::vector<py::object> kept_;
 };
 

@@ -3,12 +3,6 @@
 #include "kinds.hpp"
 
 namespace rnnfast {
-namespace {
-
-// "lstm" of "lstm_peephole": what a user calls it.
-std::string family(const std::string& cell) { return cell.substr(0, cell.find('_')); }
-
-}  // namespace
 
 const char* const initial_names[] = {"a0", "c0"};
 const char* const final_names[] = {"dstate (a)", "dstate (c)"};
@@ -31,25 +25,26 @@ template <class R>
 void read_weights(Arguments& arguments, const CellKernels<R>& cell, py::handle W_ax,
                   py::handle W_aa, py::handle b_a, py::handle b_aa, py::handle peephole,
                   Problem<R>& p) {
-  const idx G = cell.gates;
-  const std::string GH = G == 1 ? "H" : std::to_string(G) + "*H";
-  arguments.check(W_ax, "W_ax", {{GH.c_str(), -1}, {"I", p.I}});
+  const int G = cell.gates;  // below 10
+  const char several[] = {static_cast<char>('0' + G), '*', 'H', '\0'};
+  const char* const GH = G == 1 ? "H" : several;
+  arguments.check(W_ax, "W_ax", {{GH, -1}, {"I", p.I}});
   const auto shape = py::reinterpret_borrow<py::array>(W_ax);
   const idx rows = shape.shape(0);
   if (rows == 0 || rows % G != 0)
-    fail_value("W_ax has shape " + shape_text({rows, shape.shape(1)}) + ", expected (" + GH +
-               ", I) with H > 0 for " + family(cell.name));
+    fail_value("W_ax has shape " + shape_text({rows, shape.shape(1)}) + ", expected (" +
+               std::string(GH) + ", I) with H > 0 for " + family(cell.name));
   p.H = rows / G;
   p.I = shape.shape(1);
-  p.W_ax = arguments.array<R>(W_ax, "W_ax", {{GH.c_str(), rows}, {"I", p.I}});
-  p.W_aa = arguments.array<R>(W_aa, "W_aa", {{GH.c_str(), rows}, {"H", p.H}});
-  p.b_a = arguments.optional<R>(b_a, "b_a", {{GH.c_str(), rows}});
-  p.b_aa = arguments.optional<R>(b_aa, "b_aa", {{GH.c_str(), rows}});
+  p.W_ax = arguments.array<R>(W_ax, "W_ax", {{GH, rows}, {"I", p.I}});
+  p.W_aa = arguments.array<R>(W_aa, "W_aa", {{GH, rows}, {"H", p.H}});
+  p.b_a = arguments.optional<R>(b_a, "b_a", {{GH, rows}});
+  p.b_aa = arguments.optional<R>(b_aa, "b_aa", {{GH, rows}});
   if (cell.params == 0 && !peephole.is_none())
     fail_value("peephole was given, but " + std::string(cell.name) + " has none");
   if (cell.params > 0) {
-    const std::string P = std::to_string(cell.params);
-    p.param = arguments.array<R>(peephole, "peephole", {{P.c_str(), cell.params}, {"H", p.H}});
+    const char P[] = {static_cast<char>('0' + cell.params), '\0'};
+    p.param = arguments.array<R>(peephole, "peephole", {{P, cell.params}, {"H", p.H}});
   }
 }
 template void read_weights<float>(Arguments&, const CellKernels<float>&, py::handle, py::handle,
@@ -147,7 +142,7 @@ std::size_t Sections::add(std::size_t bytes) {
 template <class R>
 Call<R>::Call(const CallArguments& a, bool checkpoint, bool packed)
     : cell(isa().of<R>().cells + find_cell(a.cell)),
-      arguments(precision_of<R>, "x", family(a.cell)),
+      arguments(precision_of<R>, "x", cell->name),
       problems(a.weights.size()),
       directions(a.directions) {
   arguments.check(a.x, "x", {{"T", -1}, {"B", -1}, {"I", -1}});

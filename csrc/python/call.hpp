@@ -69,10 +69,9 @@ CallArguments stack_arguments(py::handle cell, py::handle x, py::handle state, p
 class Sections {
  public:
   std::size_t add(std::size_t bytes);  // where it starts
-  Memory make() const { return Memory(size_); }
-  static void* of(const Memory& memory, std::size_t start) {
-    return static_cast<char*>(memory.get()) + start;
-  }
+  std::size_t size() const { return size_; }
+  static void* of(void* memory, std::size_t start) { return static_cast<char*>(memory) + start; }
+  static void* of(const Memory& memory, std::size_t start) { return of(memory.get(), start); }
 
  private:
   std::size_t size_ = 0;

@@ -67,7 +67,10 @@ bool is_iterable(py::handle object) {
 
 std::string text(py::handle object, const char* name) {
   if (!PyUnicode_Check(object.ptr())) fail_kind(object, name, "a str");
-  return object.cast<std::string>();
+  Py_ssize_t size;
+  const char* const characters = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
+  if (characters == nullptr) throw py::error_already_set();
+  return {characters, static_cast<std::size_t>(size)};
 }
 
 }  // namespace rnnfast

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "call.hpp"
+#include "fastcall.hpp"
 #include "kinds.hpp"
 
 namespace rnnfast {
@@ -72,7 +73,7 @@ class PullbackOf : public Pullback {
     }
     const auto between =
         sections.add(sizeof(R) * static_cast<std::size_t>(call_.between_size(true)));
-    kept_ = std::make_shared<Memory>(sections.make());
+    kept_ = std::make_shared<Memory>(sections.size());
     for (std::size_t k = 0; k < packed.size(); ++k) {
       call_.problems[k].packed = sections.of(*kept_, packed[k]);
       call_.problems[k].tape = sections.of(*kept_, tape[k]);
@@ -161,7 +162,7 @@ class PullbackOf : public Pullback {
 
   void run(Wanted& wanted, py::handle da, py::handle dstate, bool retain) {
     std::vector<Problem<R>>& problems = wanted.problems;
-    Arguments arguments(precision_of<R>, "x", "");
+    Arguments arguments(precision_of<R>, "x");
     read_gradients(arguments, da, dstate, problems);
     need_memory();  // another thread may have given it up since; from here on none has the GIL
     // the deltas may be written over the tape, unless a call in another thread is reading it
@@ -171,7 +172,7 @@ class PullbackOf : public Pullback {
     const Stack<R> stack = Call<R>::stack_of(problems, call_.directions);
     const auto between = sections.add(sizeof(R) * connect(problems, nullptr));
     const auto work = sections.add(call_.cell->backward_work(stack, runner.threads()));
-    const Memory memory = sections.make();
+    const Memory memory(sections.size());
     connect(problems, static_cast<R*>(sections.of(memory, between)));
     const std::shared_ptr<Memory> kept = kept_;
     if (!retain) kept_.reset();
@@ -302,13 +303,24 @@ py::tuple run_vjp(py::handle cell, py::handle x, py::handle state, py::handle W_
                   checkpoint);
 }
 
-py::tuple run_stack_vjp(py::handle cell, py::handle x, py::handle state, py::handle weights,
-                        py::handle directions, py::handle lengths, py::handle out,
-                        py::handle sequence, py::handle masks, py::handle checkpoint) {
-  return run_kept(
-      stack_arguments(cell, x, state, weights, directions, lengths, out, sequence, masks),
-      checkpoint);
+PyObject* run_stack_vjp(PyObject*, PyObject* const* values, Py_ssize_t positional,
+                        PyObject* keywords) noexcept {
+  static constexpr Signature<10> signature = {
+      "run_stack_vjp",
+      10,
+      {"cell", "x", "state", "weights", "directions", "lengths", "out", "sequence", "masks",
+       "checkpoint"}};
+  return for_python([&] {
+    std::array<py::handle, 10> g;
+    place_arguments({values, positional, keywords}, signature, g);
+    return run_kept(stack_arguments(g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8]), g[9]);
+  });
 }
+
+PyMethodDef run_stack_vjp_method = fastcall_method(
+    "run_stack_vjp", run_stack_vjp,
+    "run_stack_vjp(cell, x, state, weights, directions, lengths, out, sequence, masks, checkpoint)"
+    "\n--\n\n");
 
 }  // namespace
 
@@ -323,9 +335,7 @@ void define_pullback(py::module_& m) {
                        py::handle skip) {
         return stack_call(object_of<Pullback>(self, "self"), da, dstate, retain, skip);
       });
-  m.def("run_stack_vjp", &run_stack_vjp, arg("cell"), arg("x"), arg("state"), arg("weights"),
-        arg("directions"), arg("lengths"), arg("out"), arg("sequence"), arg("masks"),
-        arg("checkpoint"));
+  define_fastcall(m, run_stack_vjp_method);
   m.def("run_vjp", &run_vjp, arg("cell"), arg("x"), arg("state"), arg("W_ax"), arg("W_aa"),
         arg("b_a"), arg("b_aa"), arg("peephole"), arg("lengths"), arg("reverse"), arg("out"),
         arg("sequence") = true, arg("checkpoint") = false);

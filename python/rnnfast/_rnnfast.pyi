@@ -35,11 +35,7 @@ class Stream:
     def __init__(
         self,
         cell: str,
-        W_ax: _Array,
-        W_aa: _Array,
-        b_a: _Array | None,
-        b_aa: _Array | None,
-        peephole: _Array | None,
+        layers: list[tuple[_Array, _Array, _Array | None, _Array | None, _Array | None]],
         batch: int,
     ) -> None: ...
     def step(self, x_t: _Array, out: _Array | None = None) -> _Array: ...

@@ -64,7 +64,7 @@ def test_cell(wrong: Any) -> None:
     for function in (functional.run, functional.run_vjp):
         with pytest.raises(TypeError, match=expected):
             function(wrong, *problem.layer[1:])
-    for make_it in (_rnnfast.pack, lambda *a: _rnnfast.Stream(*a, 1)):
+    for make_it in (_rnnfast.pack, lambda c, *w: _rnnfast.Stream(c, [w], 1)):
         with pytest.raises(TypeError, match=expected):
             make_it(wrong, *problem.layer[3:], None)
 
@@ -97,6 +97,32 @@ def test_pullback_arguments() -> None:
     assert call(da=problem.da, dstate=problem.dstate, skip=["x"]).keys() == {
         *("a0", "c0", "W_ax", "W_aa", "b_a", "b_aa")
     }
+
+
+def test_arguments_of_run() -> None:
+    problem = make("lstm", T, B, I, H)
+    run: Any = _rnnfast.run
+    arguments = (*problem.layer, None, None, False, None)
+    want = run(*arguments)
+    for missing, name in ((0, "cell"), (1, "x"), (10, "out")):
+        with pytest.raises(TypeError, match=f"^run is missing its argument {name}$"):
+            run(*arguments[:missing])
+    with pytest.raises(TypeError, match=r"^run is missing its argument reverse$"):
+        run(*arguments[:9], out=None)
+    with pytest.raises(TypeError, match=r"^run takes 13 arguments, got 14$"):
+        run(*arguments, True, None, None)
+    with pytest.raises(TypeError, match=r"^run got an unexpected argument 'revers'$"):
+        run(*arguments[:9], revers=False, out=None)
+    with pytest.raises(TypeError, match=r"^run got 'x' twice$"):
+        run(*arguments, x=problem.x)
+    names = ("cell", "x", "state", "W_ax", "W_aa", "b_a", "b_aa", "peephole", "lengths")
+    got = run(reverse=False, out=None, **dict(zip(names, arguments, strict=False)))
+    assert_same_bits({"a": got[0]}, {"a": want[0]})
+    stream = stream_of(problem)
+    with pytest.raises(TypeError, match=r"^step is missing its argument x_t$"):
+        stream.step(out=None)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^step got an unexpected argument 'x'$"):
+        stream.step(problem.x[0], x=None)  # type: ignore[call-arg]
 
 
 class Always(int):
@@ -137,8 +163,8 @@ def test_the_other_precision() -> None:
 
 
 def stream_of(problem: Any) -> _rnnfast.Stream:
-    stream = _rnnfast.Stream(problem.cell, *problem.layer[3:], problem.peephole, B)
-    stream.set_state(problem.state)
+    stream = _rnnfast.Stream(problem.cell, [(*problem.layer[3:], problem.peephole)], B)
+    stream.set_state(problem.stacked_state)
     return stream
 
 
@@ -157,9 +183,9 @@ def test_reset(rows: Any, gone: list[int]) -> None:
     problem = make("lstm", 1, B, I, H)
     stream = stream_of(problem)
     stream.reset(rows)
-    for half, given in zip(stream.state, problem.state, strict=True):
+    for half, given in zip(stream.state, problem.stacked_state, strict=True):
         want = given.copy()
-        want[gone] = 0
+        want[:, gone] = 0
         assert (half == want).all()
 
 
@@ -186,4 +212,5 @@ def test_reset_refuses(rows: Any, kind: type[Exception], words: str) -> None:
     stream = stream_of(problem)
     with pytest.raises(kind, match=f"^{words}"):
         stream.reset(rows)
-    assert_same_bits(dict(enumerate(stream.state)), dict(enumerate(problem.state)))  # type: ignore
+    want = problem.stacked_state
+    assert_same_bits(dict(enumerate(stream.state)), dict(enumerate(want)))  # type: ignore

@@ -48,7 +48,7 @@ for power in powers[axis]:
     if axis in "IH":
         refused(_rnnfast.pack, cell, *weights)
     if axis != "T":
-        refused(_rnnfast.Stream, cell, *weights, B)
+        refused(_rnnfast.Stream, cell, [weights], B)
 print("all refused")
 """
 

@@ -71,30 +71,30 @@ def test_stream_is_the_whole_sequence(cell: str, dtype: str, B: int) -> None:
     problem = make(cell, 5, B, 4, 9, dtype=dtype)
     want = problem.run(functional)
     changed: Any = [None if w is None else w.copy() for w in weights(problem)]
-    stream = _rnnfast.Stream(cell, *changed, B)
+    stream = _rnnfast.Stream(cell, [tuple(changed)], B)
     for array in changed:
         if array is not None:
             array[...] = np.nan  # the stream holds a snapshot
-    stream.set_state(problem.state)
+    stream.set_state(problem.stacked_state)
     out = np.empty((B, 9), dtype)
     for t, x_t in enumerate(problem.x):
         a = stream.step(x_t, out=out if t % 2 else None)
         assert a is out or t % 2 == 0
         assert_close({"a": a}, {"a": want["a"][t]}, tolerance(problem))
-    finals = dict(zip(("a_T", "c_T"), halves(stream.state), strict=False))
+    finals = dict(zip(("a_T", "c_T"), [half[0] for half in halves(stream.state)], strict=False))
     assert_close(finals, {name: want[name] for name in finals}, tolerance(problem))
 
 
 @every_cell
 def test_stream_state_is_a_copy(cell: str) -> None:
     problem = make(cell, 1, 3, 4, 5)
-    stream = _rnnfast.Stream(cell, *weights(problem), 3)
+    stream = _rnnfast.Stream(cell, [weights(problem)], 3)
     for half in halves(stream.state):
         assert not half.any()
-    stream.set_state(problem.state)
+    stream.set_state(problem.stacked_state)
     for half in halves(stream.state):
         half[...] = 99
-    for half, given in zip(halves(stream.state), halves(problem.state), strict=True):
+    for half, given in zip(halves(stream.state), halves(problem.stacked_state), strict=True):
         assert (half == given).all()
     stream.set_state(None)
     for half in halves(stream.state):
@@ -105,21 +105,21 @@ def test_stream_state_is_a_copy(cell: str) -> None:
 @pytest.mark.parametrize("rows", [None, [1], [0, 2], [], np.array([2])])
 def test_stream_reset(cell: str, rows: Any) -> None:
     problem = make(cell, 1, 3, 4, 5)
-    stream = _rnnfast.Stream(cell, *weights(problem), 3)
-    stream.set_state(problem.state)
+    stream = _rnnfast.Stream(cell, [weights(problem)], 3)
+    stream.set_state(problem.stacked_state)
     stream.reset(rows)
     gone = [0, 1, 2] if rows is None else list(rows)
-    for half, given in zip(halves(stream.state), halves(problem.state), strict=True):
+    for half, given in zip(halves(stream.state), halves(problem.stacked_state), strict=True):
         want = given.copy()
-        want[gone] = 0
+        want[:, gone] = 0
         assert (half == want).all()
 
 
 @every_cell
 def test_stream_refuses(cell: str) -> None:
     problem = make(cell, 1, 3, 4, 5)
-    stream = _rnnfast.Stream(cell, *weights(problem), 3)
-    stream.set_state(problem.state)
+    stream = _rnnfast.Stream(cell, [weights(problem)], 3)
+    stream.set_state(problem.stacked_state)
     for wrong, kind in (
         (np.zeros((2, 4)), ValueError),
         (np.zeros((3, 5)), ValueError),
@@ -131,7 +131,7 @@ def test_stream_refuses(cell: str) -> None:
     for rows, kind in (([3], ValueError), ([-4], ValueError), ([0.5], TypeError)):
         with pytest.raises(kind, match=r"^rows has "):
             stream.reset(rows)
-    for half, given in zip(halves(stream.state), halves(problem.state), strict=True):
+    for half, given in zip(halves(stream.state), halves(problem.stacked_state), strict=True):
         assert (half == given).all()
 
 

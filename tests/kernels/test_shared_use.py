@@ -64,8 +64,8 @@ def test_a_step_into_its_own_input(cell: str, B: int) -> None:
     weights = (*problem.layer[3:], problem.peephole)
 
     def step(x: Any, out: Any = None) -> Any:
-        stream = _rnnfast.Stream(cell, *weights, B)
-        stream.set_state(problem.state)
+        stream = _rnnfast.Stream(cell, [weights], B)
+        stream.set_state(problem.stacked_state)
         return stream.step(x, out)
 
     want = step(problem.x[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,9 @@ WEIGHTS = {
     "bias_hh": "b_aa",
     "weight_peephole": "peephole",
 }
+
+# W_ax, W_aa, b_a, b_aa, peephole of one layer and direction.
+Weights: TypeAlias = "tuple[Array, Array, Array | None, Array | None, Array | None]"
 
 
 class Stacked:
@@ -63,23 +66,10 @@ class Stacked:
         part = Spec((self.count, *batch, self.H), self.dtype)
         return part if self.num_states == 1 else (part,) * self.num_states
 
-    def split(self, state: Any, batched: bool) -> list[Any]:
-        """Return each number's part of a state, as the cell takes it."""
-        if state is None:
-            return [None] * self.count
-        if self.num_states == 1:
-            return [_part(state, k, batched) for k in range(self.count)]
-        numbers = range(self.count)
-        return [tuple([_part(half, k, batched) for half in state]) for k in numbers]
-
-    def join(self, states: list[Any], batched: bool) -> Any:
-        """Undo `split`, for states that are nowhere None."""
-        if self.num_states == 1:
-            return _stack(states, batched)
-        return tuple([_stack(halves, batched) for halves in zip(*states, strict=True)])
-
     def with_batch(self, state: Any, batched: bool) -> Any:
-        """Return a state with an axis B, of one sequence where it has none."""
+        """Return a state as the kernels take it, with an axis B also of one sequence."""
+        if isinstance(state, list):
+            state = tuple(state)
         return state if batched else _each(state, lambda half: half[:, None])
 
     def without_batch(self, state: Any, batched: bool) -> Any:
@@ -107,17 +97,3 @@ def _each(state: Any, change: Callable[[Array], Array]) -> Any:
     if isinstance(state, tuple):
         return tuple([_each(half, change) for half in state])
     return None if state is None else change(state)
-
-
-def _part(half: Array | None, k: int, batched: bool) -> Array | None:
-    if half is None:
-        return None
-    part: Array = half[k] if batched else half[k][None]
-    return part
-
-
-def _stack(parts: Any, batched: bool) -> Array:
-    if len(parts) == 1:  # np.stack would take as long as a small call of the kernel
-        alone: Array = parts[0][None] if batched else parts[0]
-        return alone
-    return np.stack(parts) if batched else np.concatenate(parts)

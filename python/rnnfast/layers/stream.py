@@ -18,9 +18,10 @@ Rows: TypeAlias = "list[int] | tuple[int, ...] | npt.NDArray[np.integer[Any] | n
 class Stream(ABC):
     """Steps a snapshot of a layer's parameters through sequences that arrive in pieces.
 
-    Made by `Layer.stream`. One stream serves one caller at a time. A copy, of the modules copy
-    or pickle, has the snapshot and a state of its own; only that of `copy.copy` goes on reading
-    the same layer in `reload`.
+    Made by `Layer.stream`. One stream serves one caller at a time: what another thread asks of it
+    in the middle of a step may be a RuntimeError. A copy, of the modules copy or pickle, has the
+    snapshot and a state of its own; only that of `copy.copy` goes on reading the same layer in
+    `reload`.
     """
 
     batch: int
