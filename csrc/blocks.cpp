@@ -16,7 +16,7 @@ namespace {
 // Smaller blocks the system's own allocator keeps well enough.
 constexpr std::size_t least_kept = 64 << 10;
 constexpr std::size_t most_kept_in_all = 64 << 20;
-constexpr std::size_t most_blocks = 16;
+constexpr std::size_t most_blocks = 64;
 // From this size on blocks are seldom kept, and huge pages make their first touch cheap.
 constexpr std::size_t least_huge = 16 << 20, huge_page = 2 << 20;
 

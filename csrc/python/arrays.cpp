@@ -1,5 +1,10 @@
 #include "arrays.hpp"
 
+#include <dlfcn.h>
+
+#include <cstdint>
+#include <memory>
+
 #include "kinds.hpp"
 
 namespace rnnfast {
@@ -160,17 +165,59 @@ idx Arguments::stride(int axis) const {
   return array_proxy(kept_.back().ptr())->strides[axis] / (precision_ == Precision::f32 ? 4 : 8);
 }
 
+namespace {
+
+// What a large array stands in: a block that later calls use again. The system would give the pages
+// of a fresh one at their first touch, which takes longer than many a kernel that fills them.
+constexpr double least_block = 64 << 10;
+
+// For tracemalloc, as NumPy does it. Looked up by name: the header of Python 3.11 does not say that
+// these are functions of C.
+constexpr unsigned traced_domain = 389047;
+void trace(std::uintptr_t address, std::size_t bytes) {
+  using Track = int (*)(unsigned, std::uintptr_t, std::size_t);
+  static const auto track = reinterpret_cast<Track>(dlsym(RTLD_DEFAULT, "PyTraceMalloc_Track"));
+  if (track != nullptr) track(traced_domain, address, bytes);
+}
+void untrace(std::uintptr_t address) {
+  using Untrack = int (*)(unsigned, std::uintptr_t);
+  static const auto untrack =
+      reinterpret_cast<Untrack>(dlsym(RTLD_DEFAULT, "PyTraceMalloc_Untrack"));
+  if (untrack != nullptr) untrack(traced_domain, address);
+}
+
+struct ArrayMemory {
+  Memory memory;
+  explicit ArrayMemory(std::size_t bytes) : memory(bytes) { trace(address(), bytes); }
+  ~ArrayMemory() { untrace(address()); }
+  ArrayMemory(const ArrayMemory&) = delete;
+  ArrayMemory& operator=(const ArrayMemory&) = delete;
+
+ private:
+  std::uintptr_t address() const { return reinterpret_cast<std::uintptr_t>(memory.get()); }
+};
+
+}  // namespace
+
 py::array new_array(Precision precision, const idx* shape, int axes) {
   double bytes = precision == Precision::f32 ? 4 : 8;
   for (int i = 0; i < axes; ++i) bytes *= static_cast<double>(shape[i]);
   if (bytes > 9e18) throw std::bad_alloc();
   const auto& numpy = py::detail::npy_api::get();
   const int type = precision == Precision::f32 ? numpy_float32 : numpy_float64;
-  PyObject* array =
+  std::unique_ptr<ArrayMemory> block;
+  if (bytes >= least_block) block = std::make_unique<ArrayMemory>(static_cast<std::size_t>(bytes));
+  auto array = py::reinterpret_steal<py::array>(
       numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, numpy.PyArray_DescrFromType_(type), axes,
-                                  shape, nullptr, nullptr, 0, nullptr);
-  if (array == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::array>(array);
+                                  shape, nullptr, block ? block->memory.get() : nullptr,
+                                  block ? py::detail::npy_api::NPY_ARRAY_WRITEABLE_ : 0, nullptr));
+  if (!array) throw py::error_already_set();
+  if (!block) return array;
+  const py::capsule owner(block.get(), [](void* p) { delete static_cast<ArrayMemory*>(p); });
+  block.release();
+  if (numpy.PyArray_SetBaseObject_(array.ptr(), owner.inc_ref().ptr()) < 0)
+    throw py::error_already_set();
+  return array;
 }
 
 template <class R>
