@@ -1,35 +1,16 @@
 // rnnfast_threads: kernels on real threads against the same kernels on one, bit by bit. Long
 // runs of gangs of 2, 3 and 8, groups and parts on several threads, and callers that share packed
 // weights. Made to be run under ThreadSanitizer.
-#include <atomic>
 #include <cstdio>
 #include <iterator>
 
 #include "dispatch.hpp"
-#include "layer.hpp"
+#include "new_threads.hpp"
 #include "parallel/pool.hpp"
+#include "stacks.hpp"
 
 namespace test {
 namespace {
-
-// Every task on one of several threads that are started for it.
-void parallel_on_new_threads(void* team, idx tasks, void (*task)(void*, idx, int), void* context) {
-  std::atomic<idx> next{0};
-  auto work = [&](int slot) {
-    for (idx i; (i = next++) < tasks;) task(context, i, slot);
-  };
-  std::vector<std::thread> others;
-  for (int slot = 1; slot < *static_cast<int*>(team); ++slot) others.emplace_back(work, slot);
-  work(0);
-  for (std::thread& thread : others) thread.join();
-}
-
-rnnfast::Control new_threads(int* threads) {
-  rnnfast::Control control = control_of(*threads);
-  control.team = threads;
-  control.parallel = parallel_on_new_threads;
-  return control;
-}
 
 // The library's own pool, which one caller has to itself and the others do without.
 rnnfast::Control the_pool(int* threads) {
@@ -133,6 +114,7 @@ void test_tier(const rnnfast::Isa& tier, Report& report) {
       if (name == k.name) ++found, test_cell(k, report);
   }
   report.expect(found == std::size(cells), tier.name, "a cell is missing");
+  test_stacks<R>(tier, report);
 }
 
 }  // namespace
