@@ -216,9 +216,10 @@ class Recurrent(Layer):
         if x.ndim == 2 and call.lengths is not None:
             raise ValueError(f"lengths is not allowed with an x of shape (T, I), expected {axes}")
         if call.state is not None:
-            refuse_lengths(call.state)
             B = () if x.ndim == 2 else (x.shape[0 if self.batch_first else 1],)
-            check_state("state", call.state, self._stack.spec(B))
+            if not self._stack.fits(call.state, B):
+                refuse_lengths(call.state)
+                check_state("state", call.state, self._stack.spec(B))
 
     def _new_output(self, call: Call) -> Array | None:
         """Return an empty array (T, B, D*H), in memory (B, T, D*H).

@@ -66,6 +66,17 @@ class Stacked:
         part = Spec((self.count, *batch, self.H), self.dtype)
         return part if self.num_states == 1 else (part,) * self.num_states
 
+    def fits(self, state: Any, batch: tuple[int, ...]) -> bool:
+        """Tell whether a state is whole and as `spec` says: quickly, where it is most often so."""
+        shape = (self.count, *batch, self.H)
+        halves = state if isinstance(state, tuple) else (state,)
+        if len(halves) != self.num_states:
+            return False
+        for half in halves:
+            if not isinstance(half, np.ndarray) or half.shape != shape or half.dtype != self.dtype:
+                return False
+        return True
+
     def with_batch(self, state: Any, batched: bool) -> Any:
         """Return a state as the kernels take it, with an axis B also of one sequence."""
         if isinstance(state, list):
