@@ -29,13 +29,13 @@ struct DenseProblem {
 template <class R>
 struct CrossEntropyProblem {
   std::ptrdiff_t N, O;
-  const R* z;                 // (N, O)
-  const std::int64_t* target; // (N): classes
-  const bool* counts;         // (N) or null: the rows that count
-  const R* weight;            // (O) or null
-  double divisor;             // of dz
-  double* loss;               // (N): each row's
-  R* dz;                      // (N, O)
+  const R* z;                  // (N, O)
+  const std::int64_t* target;  // (N): classes
+  const bool* counts;          // (N) or null: the rows that count
+  const R* weight;             // (O) or null
+  double divisor;              // of dz
+  double* loss;                // (N): each row's
+  R* dz;                       // (N, O)
 };
 
 // Rows of a table, and sums of them.

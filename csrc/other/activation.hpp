@@ -13,16 +13,22 @@ template <class R, class F>
   if (i < n) store_first(to + i, f(load_first(from + i, n - i)), n - i);
 }
 
-// NaN where a number is NaN. n is at least 1.
+// The larger one of each lane: NaN where the first is NaN.
+template <class R>
+[[gnu::always_inline]] inline Vec<R> larger_lanes(Vec<R> a, Vec<R> b) {
+  return (a > b) | (a != a) ? a : b;
+}
+
+// What a softmax takes from its logits. NaN or any of them if one is NaN: the sum then is NaN. n is
+// at least 1.
 template <class R>
 R largest(const R* z, idx n) {
   using V = Vec<R>;
-  auto larger_lanes = [](V a, V b) { return (a > b) | (a != a) ? a : b; };
   R most = z[0];
   idx i = 0;
   if (n >= lanes<R>) {
     V v = load(z);
-    for (i = lanes<R>; i + lanes<R> <= n; i += lanes<R>) v = larger_lanes(v, load(z + i));
+    for (i = lanes<R>; i + lanes<R> <= n; i += lanes<R>) v = larger_lanes<R>(v, load(z + i));
     R lane[lanes<R>];
     store(lane, v);
     for (R x : lane) most = x > most || x != x ? x : most;

@@ -42,8 +42,7 @@ struct DenseForward {
         W(direct ? nullptr : arena.take<R>(blocks * lanes<R> * p.I)),
         bias(arena.take<R>(blocks * lanes<R>)) {
     const idx panel_bytes = max_vectors * vector_bytes * larger(1, p.I);
-    if (row_blocks >= many_row_blocks)
-      task_blocks *= larger(1, dense_task_bytes / panel_bytes);
+    if (row_blocks >= many_row_blocks) task_blocks *= larger(1, dense_task_bytes / panel_bytes);
     tasks = row_blocks * divide_up(blocks, task_blocks);
   }
 
@@ -72,9 +71,9 @@ void dense_panel(const DenseProblem<R>& p, const DenseForward<R>& m, idx first, 
   const R* const x = p.x + first * p.I;
   const idx o = block * lanes<R>, width = vectors * lanes<R>;
   if (m.direct)
-    dots(Dots<R>{x, offset, p.W, p.I, p.O, only_gate, 1, block, vectors, m.bias + o, 0, tile,
-                 width},
-         rows);
+    dots(
+        Dots<R>{x, offset, p.W, p.I, p.O, only_gate, 1, block, vectors, m.bias + o, 0, tile, width},
+        rows);
   else
     product(Tile<R>{x, offset, 1, m.panel(p, block), width, p.I, m.bias + o, 0, tile, width}, rows,
             vectors);
@@ -131,8 +130,8 @@ struct DenseBackward {
         blocks(round_up<R>(p.I) / lanes<R>),
         panels(divide_up(blocks, max_vectors)),
         in_place(p.N <= dense_direct_rows && p.I % lanes<R> == 0),
-        parts(smaller(divide_up(p.O, strip_rows),
-                      larger(threads, divide_up(p.O, dense_strip_rows)))),
+        parts(
+            smaller(divide_up(p.O, strip_rows), larger(threads, divide_up(p.O, dense_strip_rows)))),
         tasks(parts + (p.dx == nullptr ? 0 : row_blocks * panels)),
         W(in_place || p.dx == nullptr ? nullptr : arena.take<R>(blocks * lanes<R> * outputs)),
         dz(p.g2 == Activation::identity ? nullptr : arena.take<R>(p.N * p.O)),
@@ -204,8 +203,7 @@ void dense_input_gradient(const DenseProblem<R>& p, const DenseBackward<R>& m, i
                   width},
           rows, vectors);
   const auto bytes = static_cast<std::size_t>(smaller(p.I - i, width)) * sizeof(R);
-  for (idx r = 0; r < rows; ++r)
-    std::memcpy(p.dx + (first + r) * p.I + i, tile + r * width, bytes);
+  for (idx r = 0; r < rows; ++r) std::memcpy(p.dx + (first + r) * p.I + i, tile + r * width, bytes);
 }
 
 template <class R>

@@ -31,9 +31,9 @@ void sum_rows(const RowsProblem<R>& p, const Control& control) {
   const idx parts = larger(1, smaller(most, control.threads));
   parallel(control, parts, [&](idx part, int) {
     const idx first = p.E * part / parts, columns = p.E * (part + 1) / parts - first;
-    for (idx r = 0; r < p.rows; ++r) clear_row(p.to + r * p.E + first, columns);
-    for (idx n = 0; n < p.N; ++n) {
-      if (n % 1024 == 0 && control.interrupted(control.team)) return;
+    auto stopped = [&](idx row) { return row % 1024 == 0 && control.interrupted(control.team); };
+    for (idx r = 0; r < p.rows && !stopped(r); ++r) clear_row(p.to + r * p.E + first, columns);
+    for (idx n = 0; n < p.N && !stopped(n); ++n) {
       R* const to = p.to + static_cast<idx>(p.row[n]) * p.E + first;
       const R* const from = p.from + n * p.E + first;
       for (idx e = 0; e < columns; ++e) to[e] += from[e];

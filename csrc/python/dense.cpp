@@ -74,7 +74,8 @@ py::tuple dense_vjp(py::handle x, py::handle W, py::handle y, py::handle dy, py:
       p.dx = array.mutable_data();
       dx = array;
     }
-    run<R>(p, p.dx != nullptr ? 2 : 1, isa().of<R>().dense_backward_work, isa().of<R>().dense_backward);
+    run<R>(p, p.dx != nullptr ? 2 : 1, isa().of<R>().dense_backward_work,
+           isa().of<R>().dense_backward);
     return py::make_tuple(dx, dW, db);
   });
 }

@@ -17,8 +17,9 @@ const T* plain_numbers(py::handle object, const char* name, idx n) {
   return static_cast<const T*>(plain_data(object));
 }
 
-// Operations that take as long as these: exp and log beside reading and writing.
-constexpr double loss_operations = 30, copy_operations = 8;
+// Operations that take as long as exp, reading and writing for each logit, as a logarithm and
+// divisions for each row, and as copying a number.
+constexpr double logit_operations = 40, row_operations = 1500, copy_operations = 8;
 
 py::tuple cross_entropy(py::handle logits, py::handle target, py::handle counts, py::handle weight,
                         py::handle divisor) {
@@ -29,6 +30,7 @@ py::tuple cross_entropy(py::handle logits, py::handle target, py::handle counts,
     CrossEntropyProblem<R> p = {};
     p.N = plain_size(logits, 0);
     p.O = plain_size(logits, 1);
+    if (p.O == 0) fail_value("logits has shape (N, 0), expected O >= 1");
     p.z = arguments.array<R>(logits, "logits", {{"N", p.N}, {"O", p.O}});
     p.target = plain_numbers<std::int64_t>(target, "target", p.N);
     if (!counts.is_none()) p.counts = plain_numbers<bool>(counts, "counts", p.N);
@@ -42,7 +44,8 @@ py::tuple cross_entropy(py::handle logits, py::handle target, py::handle counts,
     p.dz = dz.mutable_data();
     std::vector<double> loss(static_cast<std::size_t>(p.N));
     p.loss = loss.data();
-    PythonRunner runner(loss_operations * static_cast<double>(p.N) * static_cast<double>(p.O));
+    PythonRunner runner(static_cast<double>(p.N) *
+                        (row_operations + logit_operations * static_cast<double>(p.O)));
     runner.run([&](const Control& control) { isa().of<R>().cross_entropy(p, control); });
     double sum = 0;
     for (double x : loss) sum += x;
@@ -50,10 +53,12 @@ py::tuple cross_entropy(py::handle logits, py::handle target, py::handle counts,
   });
 }
 
+// For so many rows that are written.
 template <class R>
-void run(const RowsProblem<R>& p, void (*kernel)(const RowsProblem<R>&, const Control&)) {
+void run(const RowsProblem<R>& p, idx written,
+         void (*kernel)(const RowsProblem<R>&, const Control&)) {
   check_size({std::max(p.N, p.rows), p.E});
-  PythonRunner runner(copy_operations * static_cast<double>(p.N) * static_cast<double>(p.E));
+  PythonRunner runner(copy_operations * static_cast<double>(written) * static_cast<double>(p.E));
   runner.run([&](const Control& control) { kernel(p, control); });
 }
 
@@ -76,7 +81,7 @@ py::object embedding(py::handle ids, py::handle table) {
                    ", expected 0 <= id < num_embeddings = " + std::to_string(p.rows));
     auto y = new_array<R>({p.N, p.E});
     p.to = y.mutable_data();
-    run(p, isa().of<R>().take_rows);
+    run(p, p.N, isa().of<R>().take_rows);
     return y;
   });
 }
@@ -90,8 +95,7 @@ py::object embedding_vjp(py::handle ids, py::handle dy, py::handle rows) {
     p.N = plain_size(dy, 0);
     p.E = plain_size(dy, 1);
     p.rows = integer(rows, "rows");
-    if (p.rows < 0)
-      fail_value("rows is " + std::to_string(p.rows) + ", expected at least 0");
+    if (p.rows < 0) fail_value("rows is " + std::to_string(p.rows) + ", expected at least 0");
     p.from = arguments.array<R>(dy, "dy", {{"N", p.N}, {"E", p.E}});
     p.row = plain_numbers<std::int64_t>(ids, "ids", p.N);
     for (idx n = 0; n < p.N; ++n)
@@ -100,7 +104,7 @@ py::object embedding_vjp(py::handle ids, py::handle dy, py::handle rows) {
                    std::to_string(p.rows));
     auto sums = new_array<R>({p.rows, p.E});
     p.to = sums.mutable_data();
-    run(p, isa().of<R>().sum_rows);
+    run(p, p.N + p.rows, isa().of<R>().sum_rows);
     return sums;
   });
 }
@@ -109,8 +113,8 @@ py::object embedding_vjp(py::handle ids, py::handle dy, py::handle rows) {
 
 void define_losses(py::module_& m) {
   using py::arg;
-  m.def("cross_entropy", &cross_entropy, arg("logits"), arg("target"), arg("counts"),
-        arg("weight"), arg("divisor"));
+  m.def("cross_entropy", &cross_entropy, arg("logits"), arg("target"), arg("counts"), arg("weight"),
+        arg("divisor"));
   m.def("embedding", &embedding, arg("ids"), arg("weight"));
   m.def("embedding_vjp", &embedding_vjp, arg("ids"), arg("dy"), arg("rows"));
 }

@@ -90,11 +90,14 @@ class Lists {
 
   // Whether an array needs neither copy nor complaint.
   bool is_right(py::handle object, std::size_t i, bool writeable) const {
-    if (columns_.empty() || !py::isinstance<py::array>(object)) return false;
+    if (!py::isinstance<py::array>(object)) return false;
     const auto array = py::reinterpret_borrow<py::array>(object);
+    const int axes = static_cast<int>(array.ndim());
+    const Precision found = is_plain(array, Precision::f32, axes) ? Precision::f32 : Precision::f64;
+    if (!is_plain(array, found, axes) || (writeable && !array.writeable())) return false;
+    if (columns_.empty()) return true;
     const py::array& first = columns_[0][i];
-    return is_plain(array, precision(first, ""), static_cast<int>(array.ndim())) &&
-           array.size() == first.size() && (array.writeable() || !writeable) && is_alone(array, i);
+    return found == precision(first, "") && array.size() == first.size() && is_alone(array, i);
   }
   bool is_alone(const py::array& array, std::size_t i) const {
     return std::all_of(columns_.begin(), columns_.end(),

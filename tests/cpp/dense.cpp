@@ -145,8 +145,7 @@ void test_all_sizes(const rnnfast::Isa& tier, Report& report) {
   for (Activation g2 : all)
     for (idx N : {0, 1, 3, 65})
       for (idx I : {0, 1, 7, 17})
-        for (idx O : {1, 3, 8, 33, 70})
-          test_size(tier, Dense<R>(N, I, O, g2, O != 3), report);
+        for (idx O : {1, 3, 8, 33, 70}) test_size(tier, Dense<R>(N, I, O, g2, O != 3), report);
   // Weights in place for dx, more than one task of dW, and blocks of rows that share panels.
   test_size(tier, Dense<R>(4, 64, 40, Activation::identity, true), report);
   test_size(tier, Dense<R>(7, 5, 1500, Activation::tanh, true), report);
