@@ -119,6 +119,7 @@ struct Dense {
       intact = intact && buffer.guards_intact();
     };
     take("y", y), take("dx", dx), take("dW", dW), take("db", db);
+    if (!bias) found.erase("db");
     for (const auto* buffer : {&gx, &gW, &gb, &gdy}) intact = intact && (*buffer)->guards_intact();
     report.expect(intact, where, "wrote outside its memory");
     return found;
