@@ -1,6 +1,7 @@
 // What an ISA tier offers to the rest of the library: tables of plain functions.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "driver/control.hpp"
 #include "problem.hpp"
@@ -22,6 +23,28 @@ struct DenseProblem {
   R* dx;        // (N, I) or null
   R* dW;        // (O, I)
   R* db;        // (O) or null
+};
+
+// Of a softmax, for N rows of logits.
+template <class R>
+struct CrossEntropyProblem {
+  std::ptrdiff_t N, O;
+  const R* z;                  // (N, O)
+  const std::int64_t* target;  // (N): classes
+  const bool* counts;          // (N) or null: the rows that count
+  const R* weight;             // (O) or null
+  double divisor;              // of dz
+  double* loss;                // (N): each row's
+  R* dz;                       // (N, O)
+};
+
+// Rows of a table, and sums of them.
+template <class R>
+struct RowsProblem {
+  std::ptrdiff_t N, E, rows;  // rows: of the table
+  const std::int64_t* row;    // (N)
+  const R* from;              // the table (rows, E), or what is summed (N, E)
+  R* to;                      // the other one
 };
 
 struct SgdStep {
@@ -57,9 +80,13 @@ template <class R>
 struct Kernels {
   const CellKernels<R>* cells;
   int count;
-  std::size_t (*dense_size)(const DenseProblem<R>&);
+  std::size_t (*dense_forward_work)(const DenseProblem<R>&, int threads);
   void (*dense_forward)(const DenseProblem<R>&, const Control&, void* memory);
+  std::size_t (*dense_backward_work)(const DenseProblem<R>&, int threads);
   void (*dense_backward)(const DenseProblem<R>&, const Control&, void* memory);
+  void (*cross_entropy)(const CrossEntropyProblem<R>&, const Control&);
+  void (*take_rows)(const RowsProblem<R>&, const Control&);
+  void (*sum_rows)(const RowsProblem<R>&, const Control&);
   void (*activate)(Activation, const R* z, R* y, std::ptrdiff_t n);
   void (*sgd_step)(const SgdStep&, R* p, const R* g, R* velocity, std::ptrdiff_t n);
   void (*adam_step)(const AdamStep&, R* p, const R* g, R* m, R* v, std::ptrdiff_t n);

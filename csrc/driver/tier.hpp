@@ -3,9 +3,11 @@
 // the linker must never take one tier's copy of a function for another's.
 #pragma once
 #include "../cells/all.hpp"
+#include "../other/cross_entropy.hpp"
 #include "../other/dense.hpp"
 #include "../other/optimizer.hpp"
 #include "../other/probe.hpp"
+#include "../other/rows.hpp"
 #include "kernel.hpp"
 
 namespace rnnfast {
@@ -22,10 +24,23 @@ constexpr CellKernels<R> cell_kernels() {
 template <class R, class... Cells>
 const Kernels<R>* kernels_of(CellList<Cells...>) {
   static constexpr CellKernels<R> cells[] = {cell_kernels<R, Cells>()...};
-  static constexpr Kernels<R> kernels = {
-      cells,       sizeof...(Cells), dense_size<R>, dense_forward<R>, dense_backward<R>,
-      activate<R>, sgd_step<R>,      adam_step<R>,  rmsprop_step<R>,  sum_of_squares<R>,
-      scale<R>,    fma_loop<R>,      read_loop<R>};
+  static constexpr Kernels<R> kernels = {cells,
+                                         sizeof...(Cells),
+                                         dense_forward_work<R>,
+                                         dense_forward<R>,
+                                         dense_backward_work<R>,
+                                         dense_backward<R>,
+                                         cross_entropy<R>,
+                                         take_rows<R>,
+                                         sum_rows<R>,
+                                         activate<R>,
+                                         sgd_step<R>,
+                                         adam_step<R>,
+                                         rmsprop_step<R>,
+                                         sum_of_squares<R>,
+                                         scale<R>,
+                                         fma_loop<R>,
+                                         read_loop<R>};
   return &kernels;
 }
 

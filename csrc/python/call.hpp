@@ -167,6 +167,7 @@ void define_layers(py::module_& m);
 void define_pullback(py::module_& m);
 void define_stream(py::module_& m);
 void define_dense(py::module_& m);
+void define_losses(py::module_& m);
 void define_optimizers(py::module_& m);
 void define_configuration(py::module_& m);
 void define_probe(py::module_& m);

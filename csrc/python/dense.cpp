@@ -31,12 +31,13 @@ DenseProblem<R> read(Arguments& arguments, py::handle x, py::handle W) {
 
 template <class R>
 void run(const DenseProblem<R>& p, double factor,
+         std::size_t (*work)(const DenseProblem<R>&, int threads),
          void (*kernel)(const DenseProblem<R>&, const Control&, void* memory)) {
   check_size({p.N, std::max(p.I, p.O)});
   check_size({p.I, p.O});
   PythonRunner runner(factor * 2.0 * static_cast<double>(p.N) * static_cast<double>(p.I) *
                       static_cast<double>(p.O));
-  Memory memory(isa().of<R>().dense_size(p));
+  Memory memory(work(p, runner.threads()));
   runner.run([&](const Control& control) { kernel(p, control, memory.get()); });
 }
 
@@ -49,7 +50,7 @@ py::object dense(py::handle x, py::handle W, py::handle b, py::handle activation
     p.b = arguments.optional<R>(b, "b", {{"O", p.O}});
     auto y = new_array<R>({p.N, p.O});
     p.y = y.mutable_data();
-    run<R>(p, 1, isa().of<R>().dense_forward);
+    run<R>(p, 1, isa().of<R>().dense_forward_work, isa().of<R>().dense_forward);
     return y;
   });
 }
@@ -73,7 +74,8 @@ py::tuple dense_vjp(py::handle x, py::handle W, py::handle y, py::handle dy, py:
       p.dx = array.mutable_data();
       dx = array;
     }
-    run<R>(p, 3, isa().of<R>().dense_backward);
+    run<R>(p, p.dx != nullptr ? 2 : 1, isa().of<R>().dense_backward_work,
+           isa().of<R>().dense_backward);
     return py::make_tuple(dx, dW, db);
   });
 }

@@ -39,6 +39,7 @@ PYBIND11_MODULE(_rnnfast, m) {
   rnnfast::define_pullback(m);
   rnnfast::define_stream(m);
   rnnfast::define_dense(m);
+  rnnfast::define_losses(m);
   rnnfast::define_optimizers(m);
   rnnfast::define_configuration(m);
   rnnfast::define_probe(m);

@@ -1,5 +1,7 @@
 // Optimiser steps over lists of arrays, in place.
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "call.hpp"
 #include "kinds.hpp"
@@ -20,33 +22,93 @@ class Lists {
       fail_value(std::string(name) + " has " + std::to_string(list.size()) + " arrays, expected " +
                  std::to_string(columns_[0].size()));
     std::vector<py::array> arrays;
+    arrays.reserve(list.size());
     for (std::size_t i = 0; i < list.size(); ++i) {
+      if (is_right(list[i], i, writeable)) {
+        arrays.push_back(py::reinterpret_borrow<py::array>(list[i]));
+        continue;
+      }
       const std::string at = std::string(name) + "[" + std::to_string(i) + "]";
       arrays.push_back(checked(list[i], at, i, writeable));
     }
     columns_.push_back(std::move(arrays));
   }
 
-  // f(zero, n, get) for each row of the lists, get(j) being the j-th list's data.
+  // f(zero, index, n, get) for each piece of the rows of the lists, get(j) being the j-th list's
+  // data from there on; on all threads where that takes long at so many operations a number. It is
+  // not cancelled: a step of some of the arrays only would be worse than a late answer.
   template <class F>
-  void for_each(F&& f) const {
-    const FlushDenormals flush;
-    for (std::size_t i = 0; i < columns_[0].size(); ++i)
-      with_type(precision(columns_[0][i], ""), [&](auto zero) {
+  void for_each(double operations, F&& f) const {
+    const std::vector<Piece> pieces = divide();
+    double numbers = 0;
+    for (const Piece& piece : pieces) numbers += static_cast<double>(piece.n);
+    auto run_piece = [&](idx index) {
+      const Piece& piece = pieces[static_cast<std::size_t>(index)];
+      with_type(piece.precision, [&](auto zero) {
         using R = decltype(zero);
-        f(zero, columns_[0][i].size(),
-          [&](std::size_t j) { return static_cast<R*>(const_cast<void*>(columns_[j][i].data())); });
+        f(zero, index, piece.n, [&](std::size_t j) {
+          return static_cast<R*>(plain_data(columns_[j][piece.row])) + piece.first;
+        });
         return 0;
       });
+    };
+    Runner runner(operations * numbers);
+    auto work = [&](const Control& control) {
+      auto task = [](void* context, idx index, int) {
+        (*static_cast<decltype(run_piece)*>(context))(index);
+      };
+      control.parallel(control.team, static_cast<idx>(pieces.size()), task, &run_piece);
+    };
+    if (!runner.is_long()) return void(runner.run(work));
+    const py::gil_scoped_release release;
+    runner.run(work);
   }
 
+  // How many there are.
+  std::size_t pieces() const { return divide().size(); }
+
  private:
+  // Numbers [first, first + n) of the arrays of a row: some microseconds of work. Sums are formed
+  // piece by piece, so that they are the same for any number of threads.
+  struct Piece {
+    std::size_t row;
+    Precision precision;
+    idx first, n;
+  };
+  static constexpr idx piece_numbers = 16 * 1024;
+
+  std::vector<Piece> divide() const {
+    std::vector<Piece> pieces;
+    for (std::size_t row = 0; row < columns_[0].size(); ++row) {
+      const Precision found = precision(columns_[0][row], "");
+      const idx size = columns_[0][row].size();
+      for (idx first = 0; first < size; first += piece_numbers)
+        pieces.push_back({row, found, first, std::min(piece_numbers, size - first)});
+    }
+    return pieces;
+  }
+
+  // Whether an array needs neither copy nor complaint.
+  bool is_right(py::handle object, std::size_t i, bool writeable) const {
+    if (!py::isinstance<py::array>(object)) return false;
+    const auto array = py::reinterpret_borrow<py::array>(object);
+    const int axes = static_cast<int>(array.ndim());
+    const Precision found = is_plain(array, Precision::f32, axes) ? Precision::f32 : Precision::f64;
+    if (!is_plain(array, found, axes) || (writeable && !array.writeable())) return false;
+    if (columns_.empty()) return true;
+    const py::array& first = columns_[0][i];
+    return found == precision(first, "") && array.size() == first.size() && is_alone(array, i);
+  }
+  bool is_alone(const py::array& array, std::size_t i) const {
+    return std::all_of(columns_.begin(), columns_.end(),
+                       [&](const auto& column) { return apart(array, column[i]); });
+  }
+
   // The array of row i, or a copy of one that is only read and cannot be read as it is.
   py::array checked(py::handle object, const std::string& at, std::size_t i, bool writeable) const {
     const Precision found = precision(object, at.c_str());
     auto array = py::reinterpret_borrow<py::array>(object);
-    bool alone = true;
-    for (const auto& column : columns_) alone = alone && apart(array, column[i]);
+    const bool alone = is_alone(array, i);
     if (!columns_.empty()) {
       const py::array& first = columns_[0][i];
       if (found != precision(first, "") || array.size() != first.size())
@@ -68,6 +130,10 @@ class Lists {
   std::vector<std::vector<py::array>> columns_;
 };
 
+// Operations that take as long as these, for each number: reading and writing several arrays, and
+// one.
+constexpr double step_operations = 32, pass_operations = 8;
+
 void sgd_step(py::handle params, py::handle grads, py::handle velocities, py::handle lr,
               py::handle momentum, py::handle weight_decay) {
   const SgdStep s = {real(lr, "lr"), real(momentum, "momentum"),
@@ -76,7 +142,7 @@ void sgd_step(py::handle params, py::handle grads, py::handle velocities, py::ha
   lists.add(grads, "grads", false);
   const bool moving = !velocities.is_none();
   if (moving) lists.add(velocities, "velocities", true);
-  lists.for_each([&](auto zero, idx n, auto get) {
+  lists.for_each(step_operations, [&](auto zero, idx, idx n, auto get) {
     using R = decltype(zero);
     isa().of<R>().sgd_step(s, get(0), get(1), moving ? get(2) : nullptr, n);
   });
@@ -99,7 +165,7 @@ void adam_step(py::handle params, py::handle grads, py::handle m, py::handle v, 
   lists.add(grads, "grads", false);
   lists.add(m, "m", true);
   lists.add(v, "v", true);
-  lists.for_each([&](auto zero, idx n, auto get) {
+  lists.for_each(step_operations, [&](auto zero, idx, idx n, auto get) {
     using R = decltype(zero);
     isa().of<R>().adam_step(s, get(0), get(1), get(2), get(3), n);
   });
@@ -112,24 +178,25 @@ void rmsprop_step(py::handle params, py::handle grads, py::handle square_avg, py
   Lists lists(params, "params");
   lists.add(grads, "grads", false);
   lists.add(square_avg, "square_avg", true);
-  lists.for_each([&](auto zero, idx n, auto get) {
+  lists.for_each(step_operations, [&](auto zero, idx, idx n, auto get) {
     using R = decltype(zero);
     isa().of<R>().rmsprop_step(s, get(0), get(1), get(2), n);
   });
 }
 
 double norm(py::handle grads) {
-  double sum = 0;
-  Lists(grads, "grads").for_each([&](auto zero, idx n, auto get) {
+  const Lists lists(grads, "grads");
+  std::vector<double> sums(lists.pieces());
+  lists.for_each(pass_operations, [&](auto zero, idx index, idx n, auto get) {
     using R = decltype(zero);
-    sum += isa().of<R>().sum_of_squares(get(0), n);
+    sums[static_cast<std::size_t>(index)] = isa().of<R>().sum_of_squares(get(0), n);
   });
-  return std::sqrt(sum);
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
 void scale(py::handle grads, py::handle factor) {
   const double by = real(factor, "factor");
-  Lists(grads, "grads").for_each([&](auto zero, idx n, auto get) {
+  Lists(grads, "grads").for_each(pass_operations, [&](auto zero, idx, idx n, auto get) {
     using R = decltype(zero);
     isa().of<R>().scale(get(0), n, by);
   });

@@ -149,6 +149,14 @@ def array(
     return value
 
 
+def as_int64(integers: Array) -> Array:
+    """Return an array of integers as the kernels read them: flat, of type int64."""
+    if integers.dtype == np.uint64:  # what is beyond int64 stays beyond every bound
+        integers = np.minimum(integers, np.uint64(np.iinfo(np.int64).max))
+    flat = integers.astype(np.int64, copy=False).ravel()
+    return flat if flat.flags.aligned else flat.copy()
+
+
 def float_array(name: str, value: Any) -> Array:
     """Return `value`, an ndarray of one of the dtypes of parameters."""
     expected = " or ".join(DTYPES)

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from . import _check
+from . import _check, _rnnfast
 from ._check import Array, Lengths
 from .ragged import Mask, gather, scatter, step_mask
 
@@ -76,17 +76,12 @@ def cross_entropy(
     probabilities are wanted. Logits whose first rows are probabilities give a UserWarning.
     """
     steps = _Steps(logits, mask, lengths, weight, reduction, batch_first, unbatched)
-    _warn_of_probabilities(steps.rows)
-    shifted, log_total, q = _softmax(steps.rows)
+    _warn_of_probabilities(steps.first_rows(4))
     if isinstance(target, np.ndarray | np.integer) and target.dtype.kind in "iu":
-        classes = steps.classes(target)
-        at = (classes, np.arange(len(classes)))
-        terms = log_total - shifted[at]
-        q[at] -= 1
-        if weight is not None:
-            terms = _weighted(weight[classes], terms)
-            q *= weight[classes]
-        return steps.finish(terms, q.T)
+        z, counts = gather(logits, None), None if steps.mask is None else steps.mask.ravel()
+        loss, d = _rnnfast.cross_entropy(z, steps.classes(target), counts, weight, steps.divisor)
+        return loss, d.reshape(logits.shape)
+    shifted, log_total, q = _softmax(steps.rows)
     log_q = (shifted - log_total).T
     p = steps.target(target)
     if weight is not None:
@@ -97,9 +92,10 @@ def cross_entropy(
 
 
 def _warn_of_probabilities(rows: Array) -> None:
-    """Warn if logits (N, O) come from a softmax; a few rows tell, and cost nothing."""
-    few = rows[:4]
-    if few.size and few.shape[1] > 1 and (few >= 0).all() and (abs(few.sum(1) - 1) < 1e-5).all():
+    """Warn if the first logits (N, O) come from a softmax."""
+    if not rows.size or rows.shape[1] == 1 or rows.item(0) < 0:  # mostly there is no more to do
+        return
+    if (rows >= 0).all() and (abs(rows.sum(1) - 1) < 1e-5).all():
         warnings.warn(
             "logits are from 0 to 1 and sum to 1, as after a softmax, which cross_entropy applies"
             ' itself: leave out activation="softmax"',
@@ -278,12 +274,25 @@ class _Steps:
             raise ValueError("lengths is not allowed with unbatched=True, expected None")
         if weight is not None:
             _check.array("weight", weight, logits.dtype, logits.shape[-1:], "(O,)")
-        self.reduction = _check.choice("reduction", reduction, ("mean", "sum"))
+        mean = _check.choice("reduction", reduction, ("mean", "sum")) == "mean"
         self.name, self.shape, self.dtype = name, logits.shape, logits.dtype
         time_first = logits.ndim == 3 and not batch_first
-        self.batch = 1 if unbatched else logits.shape[1 if time_first else 0]
+        batch = 1 if unbatched else logits.shape[1 if time_first else 0]
+        self.divisor = max(batch, 1) if mean else 1
         self.mask = self._combine(mask, lengths, batch_first)
-        self.rows = gather(logits, self.mask)
+        self._logits = logits
+
+    @property
+    def rows(self) -> Array:
+        return gather(self._logits, self.mask)
+
+    def first_rows(self, n: int) -> Array:
+        """Return the first n rows at most."""
+        if self.mask is None:
+            return gather(self._logits, None)[:n]
+        at = np.unravel_index(np.flatnonzero(self.mask)[:n], self.mask.shape)
+        first: Array = self._logits[at]
+        return first
 
     def _combine(
         self, mask: Mask | None, lengths: Lengths | None, batch_first: bool
@@ -300,21 +309,15 @@ class _Steps:
         return gather(_check.array("target", target, self.dtype, self.shape), self.mask)
 
     def classes(self, target: Array) -> Array:
-        """Return the classes (N,) of a target of integers."""
+        """Return the classes of a target of integers, of all steps."""
         target = np.asarray(target)  # one class of an array is a scalar
         _check.array("target", target, target.dtype, self.shape[:-1])
-        classes = target.ravel() if self.mask is None else target[self.mask]
-        outside = (classes < 0) | (classes >= self.shape[-1])
-        if outside.any():
-            raise ValueError(
-                f"target contains {classes[outside][0]}, expected 0 <= class < O = {self.shape[-1]}"
-            )
-        return classes
+        return _check.as_int64(target)
 
     def finish(self, terms: Array, d: Array) -> tuple[float, Array]:
         """Return the loss and its gradient from their rows."""
         loss = float(terms.sum(dtype=np.float64))
-        if self.reduction == "mean":
-            divisor = max(self.batch, 1)
-            loss, d = loss / divisor, np.divide(d, np.asarray(divisor, d.dtype), order="C")
+        if self.divisor > 1:
+            loss = loss / self.divisor
+            d = np.divide(d, np.asarray(self.divisor, d.dtype), order="C")
         return loss, scatter(np.ascontiguousarray(d), self.mask, self.shape[:-1])

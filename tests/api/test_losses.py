@@ -216,6 +216,23 @@ def test_empty(name: str) -> None:
     assert not d.any()
 
 
+def test_classes_of_every_kind() -> None:
+    """Whatever integers, and wherever they lie."""
+    logits, classes, _ = make("cross_entropy of classes", (T, B))
+    want, d_want = losses.cross_entropy(logits, classes)
+    unaligned = np.zeros(classes.nbytes + 1, np.uint8)[1:].view(np.int64).reshape(classes.shape)
+    unaligned[...] = classes
+    kinds = [classes.astype(kind) for kind in ("i1", "u4", "u8", ">i8", "<i4")]
+    for target in (*kinds, np.repeat(classes, 2, axis=1)[:, ::2], unaligned):
+        loss, d = losses.cross_entropy(logits, target)
+        assert loss == want
+        assert_array_equal(d, d_want)
+    large = classes.astype(np.uint64)
+    large[2, 1] = 2**63  # int64 would take it for a negative number
+    with pytest.raises(ValueError, match=r"^target contains 9223372036854775807, expected"):
+        losses.cross_entropy(logits, large)
+
+
 @every_loss
 def test_strided_and_unchanged(name: str) -> None:
     logits, target, _ = make(name, (T, B))

@@ -86,7 +86,8 @@ struct Dense {
     return e;
   }
 
-  Arrays run(const rnnfast::Kernels<R>& kernels, Report& report, const std::string& where) const {
+  Arrays run(const rnnfast::Kernels<R>& kernels, int threads, Report& report,
+             const std::string& where) const {
     const R nan = std::numeric_limits<R>::quiet_NaN();
     auto input = [](const Values& values) {
       auto buffer = std::make_unique<Guarded<R>>(values.size());
@@ -107,21 +108,36 @@ struct Dense {
                                         dx.data(),
                                         dW.data(),
                                         bias ? db.data() : nullptr};
-    Guarded<unsigned char> memory(kernels.dense_size(p), 0xFF, 64);
-    kernels.dense_forward(p, control_of(1), memory.data());
-    kernels.dense_backward(p, control_of(1), memory.data());
+    Guarded<unsigned char> work(kernels.dense_forward_work(p, threads), 0xFF, 64);
+    Guarded<unsigned char> back_work(kernels.dense_backward_work(p, threads), 0xFF, 64);
+    kernels.dense_forward(p, control_of(threads), work.data());
+    kernels.dense_backward(p, control_of(threads), back_work.data());
     Arrays found;
-    bool intact = memory.guards_intact();
+    bool intact = work.guards_intact() && back_work.guards_intact();
     auto take = [&](const char* key, const Guarded<R>& buffer) {
       found[key].assign(buffer.data(), buffer.data() + buffer.size());
       intact = intact && buffer.guards_intact();
     };
     take("y", y), take("dx", dx), take("dW", dW), take("db", db);
+    if (!bias) found.erase("db");
     for (const auto* buffer : {&gx, &gW, &gb, &gdy}) intact = intact && (*buffer)->guards_intact();
     report.expect(intact, where, "wrote outside its memory");
     return found;
   }
 };
+
+template <class R>
+void test_size(const rnnfast::Isa& tier, const Dense<R>& dense, Report& report) {
+  const std::string where = "dense g2=" + std::to_string(static_cast<int>(dense.g2)) +
+                            " N=" + std::to_string(dense.N) + " I=" + std::to_string(dense.I) +
+                            " O=" + std::to_string(dense.O);
+  const Arrays alone = dense.run(tier.of<R>(), 1, report, where);
+  const double terms = static_cast<double>(std::max({dense.I, dense.O, dense.N / 16}));
+  expect_arrays_near<R>(report, alone, dense.expected(), 4 * std::sqrt(terms), where);
+  for (int threads : {2, 3, 8})
+    report.expect(dense.run(tier.of<R>(), threads, report, where) == alone, where,
+                  "the number of threads changes the result");
+}
 
 template <class R>
 void test_all_sizes(const rnnfast::Isa& tier, Report& report) {
@@ -130,14 +146,11 @@ void test_all_sizes(const rnnfast::Isa& tier, Report& report) {
   for (Activation g2 : all)
     for (idx N : {0, 1, 3, 65})
       for (idx I : {0, 1, 7, 17})
-        for (idx O : {1, 3, 8, 33, 70}) {
-          const Dense<R> dense(N, I, O, g2, O != 3);
-          const std::string where = "dense g2=" + std::to_string(static_cast<int>(g2)) +
-                                    " N=" + std::to_string(N) + " I=" + std::to_string(I) +
-                                    " O=" + std::to_string(O);
-          expect_arrays_near<R>(report, dense.run(tier.of<R>(), report, where), dense.expected(),
-                                4 * std::sqrt(static_cast<double>(std::max(I, O))), where);
-        }
+        for (idx O : {1, 3, 8, 33, 70}) test_size(tier, Dense<R>(N, I, O, g2, O != 3), report);
+  // Weights in place for dx, more than one task of dW, and blocks of rows that share panels.
+  test_size(tier, Dense<R>(4, 64, 40, Activation::identity, true), report);
+  test_size(tier, Dense<R>(7, 5, 1500, Activation::tanh, true), report);
+  test_size(tier, Dense<R>(1050, 3, 150, Activation::softmax, true), report);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .. import _check, _rnnfast
 from .._check import RNG, Array
 from ..row_gradient import RowGradient
 from .base import Call
@@ -86,30 +86,20 @@ class Embedding(Stateless):
         return ids
 
     def _apply(self, rows: Array) -> Array:
-        outside = (rows < 0) | (rows >= self.num_embeddings)
-        if outside.any():
-            raise ValueError(
-                f"x contains the id {rows[outside][0]},"
-                f" expected 0 <= id < num_embeddings = {self.num_embeddings}"
-            )
-        vectors: Array = self._params["weight"][rows]
-        return vectors
+        vectors: Array = _rnnfast.embedding(_check.as_int64(rows), self._params._arrays["weight"])
+        return vectors.reshape(*rows.shape, self.embedding_dim)
 
     def _apply_vjp(self, rows: Array, call: Call) -> tuple[Array, RowsBackward]:
         def backward(dy: Array, skip: frozenset[str]) -> tuple[None, dict[str, Any]]:
-            if "weight" in skip:
-                return None, {}
-            dW = self._gradient(rows, dy)
-            return None, {"weight": dW if self.sparse else dW.dense()}
+            return None, {} if "weight" in skip else {"weight": self._gradient(rows, dy)}
 
         return self._apply(rows), backward
 
-    def _gradient(self, ids: Array, dy: Array) -> RowGradient:
-        """Return the sum of dy (N, E) over the positions (N,) of each id."""
-        shape = self._params["weight"].shape
-        if not ids.size:
-            return RowGradient(np.empty(0, np.int64), np.empty((0, shape[1]), self.dtype), shape)
-        order = np.argsort(ids, kind="stable")
-        used, starts = np.unique(ids[order], return_index=True)
-        sums = np.add.reduceat(dy[order], starts, axis=0)
-        return RowGradient(used.astype(np.int64), sums, shape)
+    def _gradient(self, ids: Array, dy: Array) -> Array | RowGradient:
+        """Return the sum of dy (N, E) over the positions (N,) of each id, in their order."""
+        ids = _check.as_int64(ids)
+        if not self.sparse:
+            return _rnnfast.embedding_vjp(ids, dy, self.num_embeddings)
+        used, place = np.unique(ids, return_inverse=True)
+        sums = _rnnfast.embedding_vjp(_check.as_int64(place), dy, len(used))
+        return RowGradient(used, sums, self._params["weight"].shape)

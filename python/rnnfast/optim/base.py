@@ -138,32 +138,32 @@ class Optimizer(ABC):
         TypeError, ValueError
             If a key, kind, dtype or shape differs, or a parameter is frozen; nothing is changed.
         """
-        flat = flatten("grads", grads)
-        _check.same_keys("grads", flat, self.params)
-        for name, p in self.params.items():
-            _check_gradient(f"grads[{name!r}]", flat[name], p)
-            _check.writeable(f"params[{name!r}]", p)
+        flat, params = flatten("grads", grads), self.params._arrays
+        if flat.keys() != params.keys():
+            _check.same_keys("grads", flat, params)
+        for name, p in params.items():
+            _check_gradient(name, flat[name], p)
+            if not p.flags.writeable:
+                _check.writeable(f"params[{name!r}]", p)
         for group in self._groups:
             self._step_group(group, flat)
 
     def _step_group(self, group: Group, grads: Mapping[str, Any]) -> None:
-        columns: list[list[Array]] = [[] for _ in range(2 + len(self._slots))]
-        rows: list[tuple[Array, list[Array], list[Array]]] = []
-        for name in group.names:
-            g = grads[name]
-            arrays = [self.params[name], *(self._state[f"{slot}.{name}"] for slot in self._slots)]
-            if isinstance(g, RowGradient):
-                picked = [array[g.rows] for array in arrays]
-                rows.append((g.rows, arrays, picked))
-                g, arrays = g.values, picked
-            for column, array in zip(columns, (g, *arrays), strict=True):
-                column.append(array)
-        g, p, *state = columns
+        names, params, state = group.names, self.params._arrays, self._state
+        g = [grads[name] for name in names]
+        p = [params[name] for name in names]
+        slots = [[state[f"{slot}.{name}"] for name in names] for slot in self._slots]
+        rows: list[tuple[Array, Array, Array]] = []  # of a table: which, all of it, their copy
+        for i, gradient in enumerate(g):
+            if isinstance(gradient, RowGradient):
+                g[i] = gradient.values
+                for column in (p, *slots):
+                    rows.append((gradient.rows, column[i], column[i][gradient.rows]))
+                    column[i] = rows[-1][2]
         decay = self.weight_decay if group.weight_decay is None else group.weight_decay
-        self._update(p, g, state, self.lr * group.lr_scale, decay)
-        for where, arrays, picked in rows:
-            for array, new in zip(arrays, picked, strict=True):
-                array[where] = new
+        self._update(p, g, slots, self.lr * group.lr_scale, decay)
+        for where, array, picked in rows:
+            array[where] = picked
 
     @property
     def state(self) -> Params:
@@ -205,9 +205,11 @@ class Optimizer(ABC):
 
 def _check_gradient(name: str, g: Any, p: Array) -> None:
     """Require that g is a gradient of the parameter p."""
+    if isinstance(g, np.ndarray) and g.dtype == p.dtype and g.shape == p.shape:
+        return  # before a text is made for each
     if not isinstance(g, RowGradient):
-        _check.array(name, g, p.dtype, p.shape)
+        _check.array(f"grads[{name!r}]", g, p.dtype, p.shape)
         return
-    _check.array(name, g.values, p.dtype, None)
+    _check.array(f"grads[{name!r}]", g.values, p.dtype, None)
     if g.shape != p.shape:
-        raise ValueError(f"{name} has shape {g.shape}, expected {p.shape}")
+        raise ValueError(f"grads[{name!r}] has shape {g.shape}, expected {p.shape}")

@@ -72,8 +72,9 @@ def _arrays(grads: Nested) -> list[Array]:
     arrays = []
     for name, grad in flatten("grads", grads).items():
         array = grad.values if isinstance(grad, RowGradient) else grad
-        _check.float_array(f"grads[{name!r}]", array)
-        _check.writeable(f"grads[{name!r}]", array)
-        _check.in_place(f"grads[{name!r}]", array)
+        label = f"grads[{name!r}]"
+        _check.float_array(label, array)
+        _check.writeable(label, array)
+        _check.in_place(label, array)
         arrays.append(array)
     return arrays

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import _check
 
 OPTIONS = ("lr_scale", "weight_decay")
@@ -21,14 +23,15 @@ def flatten(name: str, nested: Any) -> dict[str, Any]:
     for key, value in nested.items():
         if not isinstance(key, str):
             raise TypeError(f"{name} has the key {key!r}, expected a str")
-        if isinstance(value, Mapping):
+        found = {key: value}
+        # the class of mappings takes long to ask, and most values are arrays
+        if not isinstance(value, np.ndarray) and isinstance(value, Mapping):
             inner = flatten(f"{name}[{key!r}]", value)
             found = {f"{key}.{rest}": leaf for rest, leaf in inner.items()}
-        else:
-            found = {key: value}
-        if twice := flat.keys() & found.keys():
-            raise ValueError(f"{name} has two entries named {min(twice)!r}, expected one")
-        flat |= found
+        for full, leaf in found.items():
+            if full in flat:
+                raise ValueError(f"{name} has two entries named {full!r}, expected one")
+            flat[full] = leaf
     return flat
 
 
