@@ -19,7 +19,8 @@ void parallel_on_new_threads(void* team, idx tasks, void (*task)(void*, idx, int
     for (idx i; (i = next++) < tasks;) task(context, i, slot);
   };
   std::vector<std::thread> others;
-  for (int slot = 1; slot < *static_cast<int*>(team); ++slot) others.emplace_back(work, slot);
+  const idx slots = std::min<idx>(tasks, *static_cast<int*>(team));
+  for (int slot = 1; slot < slots; ++slot) others.emplace_back(work, slot);
   work(0);
   for (std::thread& thread : others) thread.join();
 }
@@ -36,11 +37,12 @@ rnnfast::Control the_pool(int* threads) {
   rnnfast::Control control = control_of(*threads);
   control.team = threads;
   control.parallel = [](void* team, idx tasks, void (*task)(void*, idx, int), void* context) {
-    rnnfast::run_tasks(tasks, *static_cast<int*>(team), task, context, nullptr, nullptr);
+    rnnfast::run_tasks(tasks, *static_cast<int*>(team), rnnfast::Ask::always, task, context,
+                       nullptr, nullptr);
   };
   control.gang = [](void* team, int most, double, void (*task)(void*, int, int), void* context) {
-    rnnfast::run_gang(std::min(most, *static_cast<int*>(team)), std::chrono::milliseconds(5),
-                      std::chrono::nanoseconds::max(), task, context);
+    rnnfast::run_gang(std::min(most, *static_cast<int*>(team)), rnnfast::Ask::always,
+                      std::chrono::milliseconds(5), std::chrono::nanoseconds::max(), task, context);
   };
   return control;
 }
