@@ -27,7 +27,7 @@ class Offer {
     return left(state);
   }
 
-  bool all_taken() const { return left(state_.load(std::memory_order_relaxed)) == 0; }
+  std::ptrdiff_t left() const { return left(state_.load(std::memory_order_relaxed)); }
 
   // Takes all that are left: how many.
   std::ptrdiff_t close() { return left(state_.exchange(0, std::memory_order_acq_rel)); }

@@ -79,22 +79,27 @@ class Pool {
     const Inside inside;
     gang_size_.store(0, std::memory_order_relaxed);
     long_waits_.store(0, std::memory_order_relaxed);
-    threads = announce({threads, context, 0, nullptr, task});
-    while (!offer_.all_taken() && Clock::now() - began_ < patience) relax();
-    const int there = threads - static_cast<int>(offer_.close());
+    const int called = announce({threads, context, 0, nullptr, task});
+    const int not_called = job_.threads - 1 - called;
+    while (offer_.left() > not_called && Clock::now() - began_ < patience) relax();
+    const int there = job_.threads - static_cast<int>(offer_.close());
     if (there > 1 && gangs_++ % gangs_per_measurement == 0) measure_handover();
     const int size = handover_ > longest ? 1 : there;
     gang_size_.store(size, std::memory_order_release);
     task(context, 0, size);
     wait_for_others(there - 1, nullptr, nullptr);
     // each thread's, which slices of unequal size make a quarter of the time
-    const auto waited = least_long_wait * long_waits_.load(std::memory_order_relaxed) / size;
+    const Clock::duration waited(long_waits_.load(std::memory_order_relaxed) / size);
     if (waited > (Clock::now() - began_) / 3) leave_alone(waited);
     return size;
   }
 
+  // Its calls in one wait follow each other closely, after 25 to 40 microseconds.
   void wait_long() {
-    long_waits_.fetch_add(1, std::memory_order_relaxed);
+    static thread_local Clock::time_point last;
+    const auto now = Clock::now();
+    if (now - last < std::chrono::microseconds(100)) long_waits_.fetch_add((now - last).count());
+    last = now;
     std::this_thread::yield();
   }
 
@@ -109,7 +114,6 @@ class Pool {
   };
 
   static constexpr unsigned gangs_per_measurement = 16;
-  static constexpr std::chrono::microseconds least_long_wait{10};  // 1024 pauses
 
   // Whether a job may use other threads; `busy` is then locked.
   bool is_free(std::unique_lock<std::mutex>& busy, Ask ask) {
@@ -117,15 +121,21 @@ class Pool {
     const auto now = Clock::now();
     wake_ = ask != Ask::awake || now - began_ < long_spin_time;
     began_ = now;
-    return ask == Ask::always || now >= alone_until_;
+    if (ask == Ask::always || now >= alone_until_) return true;
+    busy.unlock();
+    return false;
   }
 
   // A thread that shares its processor with other work is put aside for milliseconds now and then,
-  // in the middle of a task too. One job in twenty finds out whether that is still so.
+  // in the middle of a task too. After that the caller works alone for a while, which doubles where
+  // it goes on like this: once in a while nothing is lost, and beside a busy process not much.
   void leave_alone(Clock::duration held_up) {
     if (held_up < std::chrono::microseconds(500)) return;
+    const auto now = Clock::now();
     const Clock::duration most = std::chrono::milliseconds(100);
-    alone_until_ = Clock::now() + std::min(20 * std::min(held_up, most), most);
+    alone_for_ = now - alone_until_ < 4 * alone_for_ ? 2 * alone_for_ : 2 * std::min(held_up, most);
+    alone_for_ = std::min(alone_for_, most);
+    alone_until_ = now + alone_for_;
   }
 
   // Starts workers up to that number, or as many as the system gives.
@@ -144,8 +154,7 @@ class Pool {
   }
   int number_of_workers() const { return static_cast<int>(workers_.size()); }
 
-  // Offers a new job, and calls no more workers than it has threads. Returns how many threads may
-  // come.
+  // Offers a new job, and calls no more workers than it has threads: returns how many.
   int announce(const Job& job) {
     start(job.threads - 1);
     const int threads = std::min(job.threads, number_of_workers() + 1);
@@ -155,9 +164,10 @@ class Pool {
     took_part_.store(0, std::memory_order_relaxed);
     finished_.store(0, std::memory_order_relaxed);
     offer_.open(++number_, job.gang == nullptr ? job.tasks : threads - 1);
+    int called = 0;
     for (std::size_t i = 0; i + 1 < static_cast<std::size_t>(threads); ++i)
-      workers_[i]->call(number_, wake_);
-    return threads;
+      called += workers_[i]->call(number_, wake_);
+    return called;
   }
 
   // Runs tasks of that job until none is left. Returns how many.
@@ -240,8 +250,10 @@ class Pool {
 
   std::mutex busy_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  Clock::time_point began_, alone_until_;  // of the last job; of jobs for the caller alone
-  bool wake_ = false;                      // for this job
+  Clock::time_point began_;        // the last job
+  Clock::time_point alone_until_;  // the caller works alone until then,
+  Clock::duration alone_for_{0};   // and so long
+  bool wake_ = false;              // for this job
   Job job_ = {};
   std::uint32_t number_ = 0;  // of the job
   Offer offer_;
@@ -251,7 +263,7 @@ class Pool {
   std::atomic<int> gang_size_{0};
   alignas(128) std::atomic<int> there_{0};
   alignas(128) std::atomic<int> back_{0};
-  std::atomic<int> long_waits_{0};
+  std::atomic<Clock::rep> long_waits_{0};  // how long they took, of all threads of a gang
   unsigned gangs_ = 0;
   std::chrono::nanoseconds handover_{0};
 };

@@ -37,7 +37,8 @@ int run_gang(int threads, Ask ask, std::chrono::microseconds patience,
              std::chrono::nanoseconds handover, void (*task)(void* context, int rank, int size),
              void* context) noexcept;
 
-// For a thread in a gang that has waited 10 microseconds for the others: lets another thread run.
+// For a thread in a gang that has waited some 20 microseconds for the others: lets another thread
+// run.
 void wait_long_in_gang() noexcept;
 
 }  // namespace rnnfast

@@ -41,18 +41,20 @@ class alignas(128) Worker {
   explicit Worker(int slot) : slot(slot) {}
   const int slot;
 
-  // By the thread that offers a job: if it sleeps, the worker is woken or left alone.
-  void call(std::uint32_t job, bool wake) {
-    if (!wake && asleep_.load()) return;
+  // By the thread that offers a job: if it sleeps, the worker is woken or left alone. Returns
+  // whether it was called.
+  bool call(std::uint32_t job, bool wake) {
+    if (!wake && asleep_.load()) return false;
     called_.store(job);
-    if (!asleep_.load()) return;  // it looks at called_ again after it has said so
+    if (!asleep_.load()) return true;  // it looks at called_ again after it has said so
     {
       std::lock_guard<std::mutex> lock(mutex_);  // no other worker's
-      if (!asleep_.load()) return;
+      if (!asleep_.load()) return true;
       asleep_.store(false);
       place_.avoid_this_processor();
     }
     bell_.notify_one();
+    return true;
   }
 
   // By the worker itself, first of all.
