@@ -7,13 +7,16 @@
 
 #include "driver/control.hpp"
 #include "parallel/denormals.hpp"
+#include "parallel/pool.hpp"
 
 namespace rnnfast {
 
 // For tests, which let threads take part in the smallest of calls.
 struct RunSettings {
-  double parallel_operations = 2e6;  // work below this stays on the calling thread
-  bool any_handover = false;         // threads share units however long their hand-over takes
+  // Work below this stays on the calling thread, and each thread has half of it at least. 0: as
+  // many threads as were wanted, for anything, and more than there are processors too.
+  double parallel_operations = 2e6;
+  bool any_handover = false;  // threads share units however long their hand-over takes
 };
 RunSettings run_settings();
 void set_run_settings(const RunSettings& settings);
@@ -43,7 +46,7 @@ class Runner {
   bool run(F&& f) {
     const FlushDenormals flush;
     flush_ = &flush;
-    const Control control = {threads_, this, parallel, interrupted, gang, std::this_thread::yield};
+    const Control control = {threads_, this, parallel, interrupted, gang, wait_long_in_gang};
     f(control);
     flush_ = nullptr;
     return !stop_;
@@ -62,7 +65,7 @@ class Runner {
   int threads_;
   const FlushDenormals* flush_ = nullptr;
   std::thread::id caller_ = std::this_thread::get_id();
-  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point next_look_;
   std::atomic<bool> stop_{false};
 };
 

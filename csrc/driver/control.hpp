@@ -5,9 +5,10 @@
 namespace rnnfast {
 
 struct Control {
-  int threads;  // how many tasks may run at once; each has a slot below this
+  int threads;  // how many tasks may run at once
   void* team;
-  // Runs task(context, index, slot) for every index below `tasks`, in any order.
+  // Runs task(context, index, slot) for every index below `tasks`, in any order. Tasks that run at
+  // once have slots of their own, below `threads` and below `tasks`.
   void (*parallel)(void* team, std::ptrdiff_t tasks,
                    void (*task)(void* context, std::ptrdiff_t index, int slot), void* context);
   // Asked every few milliseconds of work at least; the results are then discarded.

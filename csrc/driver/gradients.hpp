@@ -134,6 +134,16 @@ class Gradients {
   BackwardScratch<Cell, R> scratch_;
 };
 
+// A part of the weights' gradients has so many strips of rows at least: it packs the whole right
+// operand for itself.
+constexpr idx least_part_strips = 4;
+
+template <class Cell, class R>
+idx most_weight_parts(const Sizes<Cell, R>& sizes) {
+  const idx strips = (Cell::gates * sizes.units + strip_rows - 1) / strip_rows;
+  return larger(1, strips / least_part_strips);
+}
+
 // What follows the steps of a chunk of the only group: each thread takes rows of the weights'
 // gradients and pieces of dx, whose size is the same for any number of threads (the height of a
 // tile may show in the last bit).
@@ -141,7 +151,7 @@ template <class Cell, class R>
 void share_chunk(const Segment<Cell, R>& segment, const GroupSteps<Cell, R>& steps, idx from,
                  idx to, bool fresh) {
   const Problem<R>& p = segment.p;
-  const idx parts = segment.control.threads;
+  const idx parts = smaller(segment.control.threads, most_weight_parts(segment.sizes));
   const idx piece_steps = larger(1, chunk_piece_rows / p.group_rows);
   const idx pieces = p.dx == nullptr ? 0 : (to - from + piece_steps - 1) / piece_steps;
   parallel(segment.control, parts + pieces, [&](idx task, int slot) {
@@ -158,7 +168,7 @@ template <class Cell, class R>
 void share_weight_gradients(const Segment<Cell, R>& segment) {
   const Sizes<Cell, R>& sizes = segment.sizes;
   const WeightGradients<Cell, R> callers(segment.p);
-  const idx parts = segment.control.threads;
+  const idx parts = smaller(segment.control.threads, most_weight_parts(sizes));
   parallel(segment.control, parts, [&](idx part, int slot) {
     bool fresh = segment.first() < sizes.longest && segment.last() == sizes.longest;
     for (idx i = 0; i < sizes.groups; ++i) {

@@ -6,38 +6,20 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <cstdint>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "denormals.hpp"
-#include "place.hpp"
+#include "offer.hpp"
 #include "processors.hpp"
+#include "worker.hpp"
 
 namespace rnnfast {
 namespace {
-
-// How long a worker looks out for the next job before it sleeps. Waking takes longer than a small
-// job, up to a third of a millisecond: where the last sleep was shorter than the long time, as
-// between the calls of a training loop, spinning for it would have been better, and is next.
-constexpr auto spin_time = std::chrono::microseconds(30);
-constexpr auto long_spin_time = std::chrono::microseconds(1000);
-
-inline void relax() {
-#if defined(__x86_64__)
-  _mm_pause();
-#endif
-}
-
-// One turn of a loop that waits for another thread. After many, that thread may be waiting for this
-// one's processor.
-inline void wait_a_turn(int turn) {
-  relax();
-  if (turn % 1024 == 1023) std::this_thread::yield();
-}
 
 // No signal is delivered to a thread that is started while this lives.
 class SignalsBlocked {
@@ -69,54 +51,60 @@ thread_local bool Inside::now = false;
 
 class Pool {
  public:
-  int run(idx tasks, int threads, void (*task)(void*, idx, int), void* context, bool (*poll)(void*),
-          void* poll_context) {
+  int run(idx tasks, int threads, Ask ask, void (*task)(void*, idx, int), void* context,
+          bool (*poll)(void*), void* poll_context) {
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     if (threads > tasks) threads = static_cast<int>(tasks);
-    if (threads <= 1 || Inside::now || !busy.try_lock()) {
+    if (threads <= 1 || tasks > Offer::most || !is_free(busy, ask)) {
       for (idx i = 0; i < tasks; ++i) task(context, i, 0);
       return 1;
     }
     const Inside inside;
     announce({threads, context, tasks, task, nullptr});
-    work(0);
-    door_.fetch_or(closed, std::memory_order_acq_rel);
-    wait_for_others(poll, poll_context);
-    return took_part_.load(std::memory_order_relaxed);
+    const idx mine = work(number_, 0);
+    const auto waited = wait_for_others(tasks - mine, poll, poll_context);
+    // of tasks that are alike, the last is half of the time at most
+    if (waited > (Clock::now() - began_) * 3 / 4) leave_alone(waited);
+    return 1 + took_part_.load(std::memory_order_relaxed);
   }
 
-  int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds longest,
-               void (*task)(void*, int, int), void* context) {
+  int run_gang(int threads, Ask ask, std::chrono::microseconds patience,
+               std::chrono::nanoseconds longest, void (*task)(void*, int, int), void* context) {
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     threads = std::min(threads, processors());
-    if (threads <= 1 || Inside::now || !busy.try_lock()) {
+    if (threads <= 1 || !is_free(busy, ask)) {
       task(context, 0, 1);
       return 1;
     }
-    gang_size_.store(0, std::memory_order_relaxed);
     const Inside inside;
-    threads = announce({threads, context, 0, nullptr, task});
-    const auto since = std::chrono::steady_clock::now();
-    while (took_part_.load(std::memory_order_acquire) < threads &&
-           std::chrono::steady_clock::now() - since < patience)
-      relax();
-    // whoever is inside counts; the few that only looked in leave by themselves
-    door_.fetch_or(closed, std::memory_order_acq_rel);
-    int size;
-    do {
-      relax();
-      size = took_part_.load(std::memory_order_acquire);
-    } while ((door_.load(std::memory_order_acquire) & ~closed) !=
-             static_cast<std::uint32_t>(size - 1));
-    if (size > 1 && gangs_++ % gangs_per_measurement == 0) measure_handover();
-    if (handover_ > longest) size = 1;
+    gang_size_.store(0, std::memory_order_relaxed);
+    long_waits_.store(0, std::memory_order_relaxed);
+    const int called = announce({threads, context, 0, nullptr, task});
+    const int not_called = job_.threads - 1 - called;
+    while (offer_.left() > not_called && Clock::now() - began_ < patience) relax();
+    const int there = job_.threads - static_cast<int>(offer_.close());
+    if (there > 1 && gangs_++ % gangs_per_measurement == 0) measure_handover();
+    const int size = handover_ > longest ? 1 : there;
     gang_size_.store(size, std::memory_order_release);
     task(context, 0, size);
-    wait_for_others(nullptr, nullptr);
+    wait_for_others(there - 1, nullptr, nullptr);
+    // each thread's, which slices of unequal size make a quarter of the time
+    const Clock::duration waited(long_waits_.load(std::memory_order_relaxed) / size);
+    if (waited > (Clock::now() - began_) / 3) leave_alone(waited);
     return size;
   }
 
+  // Its calls in one wait follow each other closely, after 25 to 40 microseconds.
+  void wait_long() {
+    static thread_local Clock::time_point last;
+    const auto now = Clock::now();
+    if (now - last < std::chrono::microseconds(100)) long_waits_.fetch_add((now - last).count());
+    last = now;
+    std::this_thread::yield();
+  }
+
  private:
+  using Clock = std::chrono::steady_clock;
   struct Job {
     int threads;
     void* context;
@@ -125,47 +113,69 @@ class Pool {
     void (*gang)(void*, int, int);  // instead of tasks
   };
 
-  // door_ counts the workers inside the current job; `closed` keeps late ones out, so that the
-  // caller need not wait for a sleeping thread that the job can do without.
-  static constexpr std::uint32_t closed = 1u << 31;
   static constexpr unsigned gangs_per_measurement = 16;
 
-  // Starts threads up to that number, or as many as the system gives.
-  void start(int threads) noexcept {
-    if (started_ >= threads) return;
+  // Whether a job may use other threads; `busy` is then locked.
+  bool is_free(std::unique_lock<std::mutex>& busy, Ask ask) {
+    if (Inside::now || !busy.try_lock()) return false;
+    const auto now = Clock::now();
+    wake_ = ask != Ask::awake || now - began_ < long_spin_time;
+    began_ = now;
+    if (ask == Ask::always || now >= alone_until_) return true;
+    busy.unlock();
+    return false;
+  }
+
+  // A thread that shares its processor with other work is put aside for milliseconds now and then,
+  // in the middle of a task too. After that the caller works alone for a while, which doubles where
+  // it goes on like this: once in a while nothing is lost, and beside a busy process not much.
+  void leave_alone(Clock::duration held_up) {
+    if (held_up < std::chrono::microseconds(500)) return;
+    const auto now = Clock::now();
+    const Clock::duration most = std::chrono::milliseconds(100);
+    alone_for_ = now - alone_until_ < 4 * alone_for_ ? 2 * alone_for_ : 2 * std::min(held_up, most);
+    alone_for_ = std::min(alone_for_, most);
+    alone_until_ = now + alone_for_;
+  }
+
+  // Starts workers up to that number, or as many as the system gives.
+  void start(int workers) noexcept {
+    if (number_of_workers() >= workers) return;
     const SignalsBlocked blocked;  // they are for the threads that the program knows
     try {
-      {
-        std::lock_guard<std::mutex> lock(sleep_);
-        sleepers_.reserve(static_cast<std::size_t>(threads));
+      workers_.reserve(static_cast<std::size_t>(workers));
+      while (number_of_workers() < workers) {
+        auto worker = std::make_unique<Worker>(number_of_workers() + 1);
+        std::thread(&Pool::serve, this, std::ref(*worker)).detach();
+        workers_.push_back(std::move(worker));
       }
-      for (; started_ < threads; ++started_) std::thread(&Pool::serve, this, started_ + 1).detach();
     } catch (const std::exception&) {  // the next call tries again
     }
   }
+  int number_of_workers() const { return static_cast<int>(workers_.size()); }
 
-  // Opens the door to a new job and wakes the sleepers. Returns how many threads may come.
+  // Offers a new job, and calls no more workers than it has threads: returns how many.
   int announce(const Job& job) {
     start(job.threads - 1);
-    const int threads = std::min(job.threads, started_ + 1);
+    const int threads = std::min(job.threads, number_of_workers() + 1);
     job_ = job;
+    job_.threads = threads;
     threads_.store(threads, std::memory_order_relaxed);
-    next_.store(0, std::memory_order_relaxed);
-    took_part_.store(1, std::memory_order_relaxed);
-    door_.fetch_and(~closed, std::memory_order_acq_rel);  // a late one may still be leaving
-    generation_.fetch_add(1);
-    if (asleep_.load() == 0) return threads;
-    {
-      std::lock_guard<std::mutex> lock(sleep_);
-      for (Place* sleeper : sleepers_) sleeper->avoid_this_processor();
-    }
-    wake_.notify_all();
-    return threads;
+    took_part_.store(0, std::memory_order_relaxed);
+    finished_.store(0, std::memory_order_relaxed);
+    offer_.open(++number_, job.gang == nullptr ? job.tasks : threads - 1);
+    int called = 0;
+    for (std::size_t i = 0; i + 1 < static_cast<std::size_t>(threads); ++i)
+      called += workers_[i]->call(number_, wake_);
+    return called;
   }
 
-  void work(int slot) {
-    for (idx i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < job_.tasks;)
-      job_.task(job_.context, i, slot);
+  // Runs tasks of that job until none is left. Returns how many.
+  idx work(std::uint32_t number, int slot) {
+    idx done = 0;
+    for (idx left; (left = offer_.take(number)) > 0; ++done)
+      job_.task(job_.context, job_.tasks - left, slot);
+    return done;
   }
 
   void join_gang(int rank) {
@@ -185,49 +195,51 @@ class Pool {
     constexpr int goes = 2, turns = 3;
     handover_ = std::chrono::nanoseconds::max();
     for (int go = 0; go < goes; ++go) {
-      const auto since = std::chrono::steady_clock::now();
+      const auto since = Clock::now();
       for (int turn = 0; turn < turns; ++turn) {
         const int number = there_.load(std::memory_order_relaxed) + 1;
         there_.store(number, std::memory_order_release);
         for (int wait = 0; back_.load(std::memory_order_acquire) != number; ++wait)
           wait_a_turn(wait);
       }
-      const std::chrono::nanoseconds taken = std::chrono::steady_clock::now() - since;
+      const std::chrono::nanoseconds taken = Clock::now() - since;
       handover_ = std::min(handover_, taken / turns);
     }
   }
 
-  void wait_for_others(bool (*poll)(void*), void* poll_context) {
-    auto since = std::chrono::steady_clock::now();
-    for (int turn = 0; door_.load(std::memory_order_acquire) != closed; ++turn) {
+  // For those that took a place: the only ones that may hold up the caller. Returns how long.
+  Clock::duration wait_for_others(idx places, bool (*poll)(void*), void* poll_context) {
+    if (finished_.load(std::memory_order_acquire) >= places) return {};
+    const auto since = Clock::now();
+    for (int turn = 0; finished_.load(std::memory_order_acquire) < places; ++turn) {
       relax();
       if (turn % 1024 != 1023) continue;
       if (poll != nullptr) poll(poll_context);
-      if (std::chrono::steady_clock::now() - since > spin_time) std::this_thread::yield();
+      if (Clock::now() - since > spin_time) std::this_thread::yield();
     }
+    return Clock::now() - since;
   }
 
-  [[noreturn]] void serve(int slot) {
+  // What a worker that was called does. The job is read only by who holds a place in it.
+  void take_part(std::uint32_t number, int slot) {
+    const idx left = offer_.take(number);
+    if (left == 0) return;
+    took_part_.fetch_add(1, std::memory_order_relaxed);
+    idx done = 1;
+    if (job_.gang != nullptr) {
+      join_gang(job_.threads - static_cast<int>(left));
+    } else {
+      job_.task(job_.context, job_.tasks - left, slot);
+      done += work(number, slot);
+    }
+    finished_.fetch_add(done, std::memory_order_release);
+  }
+
+  [[noreturn]] void serve(Worker& worker) {
     const FlushDenormals flush;
     const Inside inside;
-    std::uint64_t seen = 0;
-    Place place;
-    place.begin();
-    auto spin = spin_time;
-    for (;;) {
-      if (!may_spin(slot) || !spin_for_job(seen, spin))
-        spin = sleep_for_job(seen, place) < long_spin_time ? long_spin_time : spin_time;
-      seen = generation_.load();
-      const bool in_time = (door_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0;
-      if (in_time && slot < job_.threads) {
-        const int rank = took_part_.fetch_add(1, std::memory_order_acq_rel);
-        if (job_.gang != nullptr)
-          join_gang(rank);
-        else
-          work(slot);
-      }
-      door_.fetch_sub(1, std::memory_order_acq_rel);
-    }
+    worker.begin();
+    for (;;) take_part(worker.next_call(may_spin(worker.slot)), worker.slot);
   }
 
   // Threads beyond the number of processors, or in a job that has more of them, would by spinning
@@ -236,47 +248,24 @@ class Pool {
     return slot < processors() && threads_.load(std::memory_order_relaxed) <= processors();
   }
 
-  // Whether there was one in that time.
-  bool spin_for_job(std::uint64_t seen, std::chrono::microseconds time) {
-    const auto since = std::chrono::steady_clock::now();
-    while (std::chrono::steady_clock::now() - since < time)
-      for (int turn = 0; turn < 64; ++turn) {
-        if (generation_.load(std::memory_order_acquire) != seen) return true;
-        relax();
-      }
-    return false;
-  }
-
-  // How long it took.
-  std::chrono::steady_clock::duration sleep_for_job(std::uint64_t seen, Place& place) {
-    const auto since = std::chrono::steady_clock::now();
-    std::unique_lock<std::mutex> lock(sleep_);
-    asleep_.fetch_add(1);
-    sleepers_.push_back(&place);
-    wake_.wait(lock, [&] { return generation_.load() != seen; });
-    sleepers_.erase(std::find(sleepers_.begin(), sleepers_.end(), &place));
-    asleep_.fetch_sub(1);
-    place.restore();
-    return std::chrono::steady_clock::now() - since;
-  }
-
   std::mutex busy_;
-  int started_ = 0;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  Clock::time_point began_;        // the last job
+  Clock::time_point alone_until_;  // the caller works alone until then,
+  Clock::duration alone_for_{0};   // and so long
+  bool wake_ = false;              // for this job
   Job job_ = {};
-  alignas(64) std::atomic<idx> next_{0};
-  alignas(64) std::atomic<std::uint32_t> door_{closed};
-  alignas(64) std::atomic<std::uint64_t> generation_{0};
+  std::uint32_t number_ = 0;  // of the job
+  Offer offer_;
+  alignas(128) std::atomic<idx> finished_{0};
   std::atomic<int> took_part_{0};
   std::atomic<int> threads_{1};  // of the last job
   std::atomic<int> gang_size_{0};
-  alignas(64) std::atomic<int> there_{0};
-  alignas(64) std::atomic<int> back_{0};
+  alignas(128) std::atomic<int> there_{0};
+  alignas(128) std::atomic<int> back_{0};
+  std::atomic<Clock::rep> long_waits_{0};  // how long they took, of all threads of a gang
   unsigned gangs_ = 0;
   std::chrono::nanoseconds handover_{0};
-  std::atomic<int> asleep_{0};
-  std::mutex sleep_;
-  std::condition_variable wake_;
-  std::vector<Place*> sleepers_;
 };
 
 // Never destroyed: its threads may outlive every static object. A forked child has none of the
@@ -289,14 +278,17 @@ std::atomic<Pool*> pool{[] {
 
 }  // namespace
 
-int run_tasks(idx tasks, int threads, void (*task)(void*, idx, int), void* context,
+int run_tasks(idx tasks, int threads, Ask ask, void (*task)(void*, idx, int), void* context,
               bool (*poll)(void*), void* poll_context) noexcept {
-  return pool.load()->run(tasks, threads, task, context, poll, poll_context);
+  return pool.load()->run(tasks, threads, ask, task, context, poll, poll_context);
 }
 
-int run_gang(int threads, std::chrono::microseconds patience, std::chrono::nanoseconds handover,
-             void (*task)(void*, int, int), void* context) noexcept {
-  return pool.load()->run_gang(threads, patience, handover, task, context);
+int run_gang(int threads, Ask ask, std::chrono::microseconds patience,
+             std::chrono::nanoseconds handover, void (*task)(void*, int, int),
+             void* context) noexcept {
+  return pool.load()->run_gang(threads, ask, patience, handover, task, context);
 }
+
+void wait_long_in_gang() noexcept { pool.load()->wait_long(); }
 
 }  // namespace rnnfast

@@ -1,11 +1,29 @@
 #include "call.hpp"
 
+#include <pthread.h>
+
+#include <atomic>
+
 #include "kinds.hpp"
 
 namespace rnnfast {
+namespace {
+
+std::atomic<unsigned long> main_thread{0};
+
+}  // namespace
+
+void find_main_thread() {
+  main_thread =
+      py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  // in a forked child the only thread is the main one
+  pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
+}
 
 const char* const initial_names[] = {"a0", "c0"};
 const char* const final_names[] = {"dstate (a)", "dstate (c)"};
+
+bool PythonRunner::on_main_thread() { return PyThread_get_thread_ident() == main_thread; }
 
 bool PythonRunner::signal_raised(void*) {
   py::gil_scoped_acquire acquire;

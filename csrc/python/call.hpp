@@ -11,10 +11,12 @@
 
 namespace rnnfast {
 
-// Runs kernels: without the GIL where that takes a while, and until Ctrl-C.
+// Runs kernels: without the GIL where that takes a while, and until Ctrl-C, which Python answers on
+// its main thread only.
 class PythonRunner {
  public:
-  explicit PythonRunner(double operations) : runner_(operations, signal_raised) {}
+  explicit PythonRunner(double operations)
+      : runner_(operations, on_main_thread() ? signal_raised : nullptr) {}
   int threads() const { return runner_.threads(); }
 
   // f(control) is the work. Throws what a signal handler raised.
@@ -32,6 +34,7 @@ class PythonRunner {
     py::gil_scoped_release release;
     return runner_.run(f);
   }
+  static bool on_main_thread();
   static bool signal_raised(void*);
 
   Runner runner_;
@@ -163,6 +166,7 @@ auto with_type(Precision precision, F&& f) {
   return precision == Precision::f32 ? f(float()) : f(double());
 }
 
+void find_main_thread();  // once, before any call
 void define_layers(py::module_& m);
 void define_pullback(py::module_& m);
 void define_stream(py::module_& m);

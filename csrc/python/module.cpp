@@ -35,6 +35,7 @@ PYBIND11_MODULE(_rnnfast, m) {
   } catch (const std::exception& error) {
     throw pybind11::import_error(error.what());
   }
+  rnnfast::find_main_thread();
   rnnfast::define_layers(m);
   rnnfast::define_pullback(m);
   rnnfast::define_stream(m);

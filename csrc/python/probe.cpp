@@ -101,7 +101,7 @@ py::object handover() {
   double least = 1e9;
   for (int go = 0; go < 3; ++go) {
     table.there = table.back = 0;
-    if (run_gang(2, patience, std::chrono::nanoseconds::max(), task, &table) != 2)
+    if (run_gang(2, Ask::always, patience, std::chrono::nanoseconds::max(), task, &table) != 2)
       return py::none();
     least = std::min(least, table.seconds / turns);
   }

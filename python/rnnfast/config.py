@@ -20,7 +20,8 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1; more than the machine has cores is obeyed.
+        At least 1. A call takes part of them where it has less work, and no more than there are
+        processors.
     """
     _rnnfast.set_num_threads(_check.integer("n", n, 1))
 

@@ -14,7 +14,8 @@ inline void parallel_on_new_threads(void* team, idx tasks, void (*task)(void*, i
     for (idx i; (i = next++) < tasks;) task(context, i, slot);
   };
   std::vector<std::thread> others;
-  for (int slot = 1; slot < *static_cast<int*>(team); ++slot) others.emplace_back(work, slot);
+  const idx slots = std::min<idx>(tasks, *static_cast<int*>(team));
+  for (int slot = 1; slot < slots; ++slot) others.emplace_back(work, slot);
   work(0);
   for (std::thread& thread : others) thread.join();
 }

@@ -20,7 +20,8 @@ bool run_once(std::chrono::nanoseconds handover, int most) {
     ++s.times[static_cast<std::size_t>(rank)];
     s.size = size;
   };
-  const int size = rnnfast::run_gang(4, std::chrono::milliseconds(50), handover, task, &seen);
+  const int size = rnnfast::run_gang(4, rnnfast::Ask::always, std::chrono::milliseconds(50),
+                                     handover, task, &seen);
   bool right = size >= 1 && size <= most && seen.size == size;
   for (int rank = 0; rank < 8; ++rank)
     right = right && seen.times[static_cast<std::size_t>(rank)] == (rank < size ? 1 : 0);

@@ -17,11 +17,12 @@ rnnfast::Control the_pool(int* threads) {
   rnnfast::Control control = control_of(*threads);
   control.team = threads;
   control.parallel = [](void* team, idx tasks, void (*task)(void*, idx, int), void* context) {
-    rnnfast::run_tasks(tasks, *static_cast<int*>(team), task, context, nullptr, nullptr);
+    rnnfast::run_tasks(tasks, *static_cast<int*>(team), rnnfast::Ask::always, task, context,
+                       nullptr, nullptr);
   };
   control.gang = [](void* team, int most, double, void (*task)(void*, int, int), void* context) {
-    rnnfast::run_gang(std::min(most, *static_cast<int*>(team)), std::chrono::milliseconds(5),
-                      std::chrono::nanoseconds::max(), task, context);
+    rnnfast::run_gang(std::min(most, *static_cast<int*>(team)), rnnfast::Ask::always,
+                      std::chrono::milliseconds(5), std::chrono::nanoseconds::max(), task, context);
   };
   return control;
 }

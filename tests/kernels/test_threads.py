@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rnnfast
+from child_process import run_in_child
 from problems import assert_close, assert_same_bits, make, ragged, tolerance
 from rnnfast import _rnnfast, functional, reference
 from rnnfast.reference import CELLS
 
 COUNTS = (1, 2, 3, 8)
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at Linux's threads")
 
 
 @pytest.fixture
@@ -163,3 +166,154 @@ def test_a_late_thread_holds_up_no_call() -> None:
         check=True,
         timeout=60,
     )
+
+
+IDLE_WORKERS = """
+import time
+from pathlib import Path
+from problems import make
+from rnnfast import _rnnfast, functional
+
+
+def sleeps(known=()):
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        if task.name not in known:
+            status = (task / "status").read_text()
+            found[task.name] = int(status.split("\\nvoluntary_ctxt_switches:")[1].split()[0])
+    return found
+
+
+many = make("lstm", 2, 600, 3, 9).layer
+others = sleeps()
+_rnnfast.set_num_threads(64)
+_rnnfast._set_parallel_operations(0)
+functional.run(*many)
+before = {}
+while before != sleeps(others):  # until all of them sleep
+    before = sleeps(others)
+    time.sleep(0.2)
+assert len(before) > 8, before
+_rnnfast.set_num_threads(3)
+for _ in range(200):
+    functional.run(*many)
+after = sleeps(others)
+print(len([worker for worker in before if after[worker] != before[worker]]) <= 2)
+"""
+
+
+@linux
+def test_only_the_workers_that_a_job_needs_wake() -> None:
+    assert run_in_child(IDLE_WORKERS) == "True\n"
+
+
+FEW_WORKERS = """
+import os
+from problems import assert_same_bits, make
+from rnnfast import _rnnfast, functional
+
+training = make("lstm", 100, 1, 64, 64, dtype="float32")
+_rnnfast.set_num_threads(1)
+want = training.run(functional) | training.vjp(functional)
+before = len(os.listdir("/proc/self/task"))
+for count in (2, 4, 64):
+    _rnnfast.set_num_threads(count)
+    assert _rnnfast.num_threads() == count
+    for _ in range(20):
+        assert_same_bits(training.run(functional) | training.vjp(functional), want)
+workers = len(os.listdir("/proc/self/task")) - before
+print(workers < len(os.sched_getaffinity(0)), workers <= 18)
+"""
+
+
+@linux
+def test_a_call_takes_no_more_threads_than_make_sense() -> None:
+    """Not more than processors, nor than one for a million operations: 19 million in BPTT."""
+    assert run_in_child(FEW_WORKERS) == "True True\n"
+
+
+STRESS = """
+import os, threading, time
+from problems import assert_same_bits, make
+from rnnfast import _rnnfast, functional
+
+sizes = {"lstm": (5, 40, 3, 9), "gru_before": (20, 1, 3, 150), "rnn_tanh": (3, 7, 5, 40)}
+problems = [make(cell, *size) for cell, size in sizes.items()]
+_rnnfast.set_num_threads(1)
+want = [problem.vjp(functional) for problem in problems]
+_rnnfast._set_parallel_operations(0)
+stop, failures = time.monotonic() + float({seconds}), []
+
+
+def calls(counts):
+    try:
+        while time.monotonic() < stop:
+            for count in counts:
+                _rnnfast.set_num_threads(count)
+                for problem, result in zip(problems, want, strict=True):
+                    assert_same_bits(problem.vjp(functional), result)
+    except BaseException as error:
+        failures.append(error)
+
+
+callers = [threading.Thread(target=calls, args=(c,)) for c in [(1, 2, 5), (64, 2), (5, 1, 64)]]
+for caller in callers:
+    caller.start()
+children = 0
+while time.monotonic() < stop:
+    child = os.fork()
+    if child == 0:
+        for count in (2, 5, 1):
+            _rnnfast.set_num_threads(count)
+            for problem, result in zip(problems, want, strict=True):
+                assert_same_bits(problem.vjp(functional), result)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+    children += 1
+for caller in callers:
+    caller.join()
+assert not failures, failures
+print(children > 0)
+"""
+
+
+@linux
+def test_numbers_that_change_under_callers_and_forks() -> None:
+    assert run_in_child(STRESS.replace("{seconds}", "2")) == "True\n"
+
+
+NO_POLL = """
+import sys, threading, time
+import numpy as np
+from problems import make
+from rnnfast import _rnnfast
+
+_rnnfast.set_num_threads(1)
+layer = make("lstm", 1, 32, 1, 256, dtype="float32")
+T = 1500  # some hundred milliseconds
+x = np.broadcast_to(layer.x, (T, 32, 1))
+out = np.full((T, 32, 256), 9, "f4")
+options = (layer.peephole, None, False, out, True)
+began = threading.Event()
+
+
+def call():
+    began.set()
+    _rnnfast.run("lstm", x, *layer.layer[2:], *options)
+
+
+sys.setswitchinterval(60)  # who waits for the interpreter waits for its owner to give it up
+caller = threading.Thread(target=call)
+caller.start()
+began.wait()
+end = time.monotonic() + 20
+while (out[-1] == 9).any() and time.monotonic() < end:
+    pass  # keeps the interpreter to itself
+print(not (out[-1] == 9).any())
+"""
+
+
+def test_a_call_from_a_side_thread_waits_for_no_other() -> None:
+    """There Python answers no signals, so the call does not ask."""
+    assert run_in_child(NO_POLL) == "True\n"
