@@ -57,7 +57,8 @@ class StreamOf : public Stream {
  public:
   StreamOf(const std::string& cell, const py::tuple& layers, idx batch)
       : cell_(isa().of<R>().cells + find_cell(cell)), B_(batch) {
-    for (py::handle weights : layers) add_layer(weights);
+    Arguments arguments(precision_of<R>, "W_ax", cell_->name);  // until all is packed
+    for (py::handle weights : layers) add_layer(arguments, weights);
     I_ = problems_.front().I;
     H_ = problems_.front().H;
     plan_ = make_plan(problems_[0], cell_->gates, {}, false, true);
@@ -143,7 +144,7 @@ class StreamOf : public Stream {
 
   // `weights` are W_ax, W_aa, b_a, b_aa and peephole. A layer reads what the one before puts out,
   // the first any number.
-  void add_layer(py::handle weights) {
+  void add_layer(Arguments& arguments, py::handle weights) {
     constexpr Py_ssize_t count = 5;
     if (!PyTuple_Check(weights.ptr()) || PyTuple_GET_SIZE(weights.ptr()) != count)
       fail_type("a layer is a " + describe(weights) +
@@ -151,7 +152,6 @@ class StreamOf : public Stream {
     PyObject* w[count];
     for (Py_ssize_t i = 0; i < count; ++i) w[i] = PyTuple_GET_ITEM(weights.ptr(), i);
     const idx inputs = problems_.empty() ? -1 : problems_.back().H;
-    Arguments arguments(precision_of<R>, "W_ax", cell_->name);
     Problem<R> p = {};
     p.I = inputs;
     read_weights<R>(arguments, *cell_, w[0], w[1], w[2], w[3], w[4], p);

@@ -87,6 +87,21 @@ def test_same_bits_on_all_threads(
         assert_same_bits(steps(problem, native(problem), threads), want)
 
 
+@every_cell
+@both_dtypes
+def test_weights_with_strides(cell: str, dtype: str) -> None:
+    """Copies are made of them, which must last until they are packed."""
+    problem = make_problem(cell, dtype, 3, 7, 40)
+    want = steps(problem, native(problem))
+    strided = [
+        tuple(None if w is None else np.repeat(w, 2, axis=-1)[..., ::2] for w in weights)
+        for weights in problem.layer._weights
+    ]
+    stream = _rnnfast.Stream(cell, strided, 7)  # type: ignore[arg-type]
+    stream.set_state(problem.tree(problem.state))
+    assert_same_bits(steps(problem, stream), want)
+
+
 def test_threads_take_part(every_size_shared: None) -> None:
     problem = make_problem("lstm", "float32", 2, 256, 64)
     stream = native(problem)
