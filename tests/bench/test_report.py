@@ -19,7 +19,7 @@ from rnnfast.bench.cases import CASES, FORWARD, KINDS, TRAINING, Case, short
 from rnnfast.bench.floor import Level, Machine, floor, probe
 from rnnfast.bench.report import Setting, markdown, to_json
 from rnnfast.bench.rows import FAILED, Row, geomean, measure_all
-from rnnfast.bench.timing import Timing, combine, compare, summary
+from rnnfast.bench.timing import Timing, combine, compare, once, summary
 from rnnfast.reference import CELLS
 
 CASE = Case("grid", FORWARD, "lstm", 100, 8, 32, 32)
@@ -72,6 +72,14 @@ def test_a_call_longer_than_the_budget_is_timed_once() -> None:
     timings = compare({"slow": sleeper("slow", order), "fast": lambda: None}, budget=0.01)
     assert timings["slow"].calls == 1
     assert timings["fast"].calls > 100
+
+
+def test_one_block_has_three_samples_of_a_long_call() -> None:
+    order: list[str] = []
+    timing = once(sleeper("a", order))
+    assert timing.calls == 3
+    assert timing.median >= 0.012
+    assert len(order) == 1 + 1 + 3  # to see how long it takes, to warm up, to be timed
 
 
 def test_ratios() -> None:

@@ -83,8 +83,9 @@ def compare(
 
 
 def once(call: Call) -> Timing:
-    """Time one block."""
+    """Time one block, of at least three samples."""
     block = _Block(call)
+    block.length = max(block.length, 3)
     with _no_collection():
         rest()
         block.run()
