@@ -97,6 +97,9 @@ def test_a_point_below_its_smaller_neighbour() -> None:
     assert broken.keys() == {(24, 4)}
     assert broken[24, 4].beside == point(20, 4)
     assert broken[24, 4].share == pytest.approx(0.84)
+    # a far one does not count
+    assert not found({(20, 1): 130.0, (20, 2): 112.0, (20, 4): 100.0}, SMALLER)
+    assert not found({(16, 1): 130.0, (20, 1): 112.0, (24, 1): 100.0}, SMALLER)
 
 
 @pytest.mark.parametrize("rule", [BETTER, SMALLER])
