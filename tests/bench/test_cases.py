@@ -6,7 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rnnfast.bench.cases import CASES, CLASSES, FORWARD, TRAINING, Case, select, short
+from rnnfast.bench.cases import (
+    CASES,
+    CLASSES,
+    FORWARD,
+    GRID,
+    HEADLINE,
+    MODES,
+    TRAINING,
+    Case,
+    drawn,
+    select,
+    short,
+)
+from rnnfast.bench.peers import SINGLE, usual
 from rnnfast.reference import CELLS
 
 
@@ -18,7 +31,7 @@ def test_operations_of_one_layer(cell: str, gates: int) -> None:
 
 
 def test_operations_of_layers_and_directions() -> None:
-    case = Case("layers", FORWARD, "gru_after", 5, 3, 4, 7, layers=2, directions=2)
+    case = Case("stacks", FORWARD, "gru_after", 5, 3, 4, 7, layers=2, directions=2)
     first, second = 2 * 3 * 15 * 7 * (4 + 7), 2 * 3 * 15 * 7 * (14 + 7)
     assert case.operations == 2 * (first + second)
 
@@ -26,6 +39,22 @@ def test_operations_of_layers_and_directions() -> None:
 def test_operations_of_a_model() -> None:
     case = Case("model", TRAINING, "lstm", 5, 3, 4, 7)
     assert case.operations == 3 * (2 * 4 * 15 * 7 * 11 + 2 * 15 * 7 * CLASSES)
+    words = replace(case, vocabulary=50)
+    assert words.operations == 3 * (2 * 4 * 15 * 7 * 11 + 2 * 15 * 7 * 50)
+
+
+def test_a_model_of_words() -> None:
+    (case,) = select(CASES, rows=["model-*words-*"])
+    assert case.id == "model-lstm-35-32-128-128-10000words-training"
+    case = replace(case, T=4, B=3, I=5, H=6, vocabulary=70)
+    data = case.data()
+    assert data.x.shape == data.target.shape == (4, 3)
+    assert 10 < max(data.x.max(), data.target.max()) < 70
+    assert data.params["embedding"].shape == (70, 5)
+    assert data.params["weight"].shape == (70, 6)
+    double = data.astype("float64")
+    assert double.x.dtype == data.x.dtype
+    assert double.params["embedding"].dtype == np.float64
 
 
 def test_ragged_rows_count_real_steps() -> None:
@@ -39,6 +68,39 @@ def test_ragged_rows_count_real_steps() -> None:
     assert (case.data().lengths == lengths).all()
 
 
+def test_stacks_and_directions() -> None:
+    for kind, options in (("stacks", {(2, 1), (4, 1)}), ("directions", {(1, 2)})):
+        cases = select(CASES, kinds=[kind])
+        assert {(c.layers, c.directions) for c in cases} == options
+        assert {(c.cell, c.mode) for c in cases} == {(c, m) for c in HEADLINE for m in MODES}
+        assert {(c.B, c.H) for c in cases} == {
+            (B, H) for B in (1, 8, 32) for H in (16, 32, 64, 128, 256)
+        }
+        assert {(c.T, c.I - c.H) for c in cases} == {(100, 0)}
+        assert all(SINGLE in usual(c) and "jax" not in usual(c) for c in cases)
+    (deep,) = select(CASES, rows=["stacks-lstm-100-8-32-32-4layers-forward"])
+    assert (deep.layers, deep.sizes) == (4, (100, 8, 32, 32))
+    (grid,) = select(CASES, rows=["grid-lstm-100-8-32-32-forward"])
+    assert SINGLE not in usual(grid)
+    assert "jax" in usual(grid)
+
+
+def test_sizes_beside_the_grid() -> None:
+    sizes = drawn()
+    assert len(set(sizes)) == 40
+    assert sizes[:2] == ((2, 50, 212, 20), (24, 8, 126, 239))  # the same in every version
+    assert not set(sizes) & set(GRID)
+    for values, low, high in zip(zip(*sizes, strict=True), (1, 1, 6, 6), (600, 100, 640, 640),
+                                 strict=True):  # fmt: skip
+        assert low <= min(values) < low * 3
+        assert high / 3 < max(values) <= high
+    cases = select(CASES, kinds=["beside"])
+    assert len(cases) == 40 * 3 * 2
+    assert max(c.operations for c in cases if c.mode == FORWARD) <= 5e9
+    assert max(Case("beside", FORWARD, "lstm", *s).operations for s in drawn(most=1e6)) <= 1e6
+    assert drawn(seed=2) != sizes
+
+
 def test_ids_are_unique() -> None:
     assert len({case.id for case in CASES}) == len(CASES)
 
@@ -49,7 +111,7 @@ def test_every_cell_of_the_registry_has_rows() -> None:
 
 
 def test_data_are_the_same_each_time_and_of_the_cases_dtype() -> None:
-    case = Case("layers", TRAINING, "lstm_peephole", 3, 2, 4, 5, dtype="float64", layers=2)
+    case = Case("stacks", TRAINING, "lstm_peephole", 3, 2, 4, 5, dtype="float64", layers=2)
     one, two = case.data(), case.data()
     assert one.params.keys() == two.params.keys()
     for name, p in one.params.items():

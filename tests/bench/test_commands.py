@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
+import rnnfast
 from rnnfast.bench import cli, conditions, memory
 from rnnfast.bench.conditions import Condition
+from rnnfast.bench.timing import Timing
 
 ROW = "grid-rnn_tanh-100-32-64-64-training"
 
@@ -66,7 +70,7 @@ def test_a_condition_that_is_missed(
     good, other, absent = capsys.readouterr().out.splitlines()
     assert good.endswith(" 1.0 us,  0.50 times, at most 1.00")
     assert other.endswith("MISSED") == bool(status)
-    assert absent.endswith("PyTorch is not installed")
+    assert absent.endswith("needs the packages of the extra bench")
 
 
 def test_a_real_condition(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,3 +80,45 @@ def test_a_real_condition(capsys: pytest.CaptureFixture[str]) -> None:
     command("conditions", "--list")
     names = capsys.readouterr().out.split()
     assert len(names) == len(set(names)) == len(conditions.lines()) > 100
+    assert {"beside-pools", "set-16", "set-16-then-2"} < set(names)
+    assert sum("-sweep-lstm-50-24-100-100-" in name for name in names) == 2
+
+
+def test_more_threads_are_set_after_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def compare(calls: dict[str, conditions.Call], budget: float) -> dict[str, Timing]:
+        ((name, call),) = calls.items()
+        call()
+        seen.append(rnnfast.num_threads())
+        return {name: Timing({2: 2.0, 3: 5.0}[seen[-1]], 0.0, 1)}
+
+    monkeypatch.setattr(conditions, "compare", compare)
+    with rnnfast.threads(1):
+        assert conditions.more_threads(3, 3, 0.1) == (2.0, 2.5)
+        assert conditions.more_threads(3, 2, 0.1) == (2.0, 1.0)
+    assert seen == [2, 3, 2, 2]
+
+
+def test_a_fresh_process() -> None:
+    condition = conditions.in_a_fresh_process(process_and_budget, 1.1)
+    found = condition.measure(0.5)
+    assert found is not None
+    assert found[0] != os.getpid()
+    assert found[1] == 0.5
+    assert condition.most(found[0]) == 1.1
+
+
+def process_and_budget(budget: float) -> tuple[float, float]:
+    return os.getpid(), budget
+
+
+def test_beside_pools() -> None:
+    with rnnfast.threads(2):
+        found = conditions.beside_pools(0.05)
+    if find_spec("torch") is None or find_spec("onnxruntime") is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found[0] > 0
+        assert found[1] >= 1

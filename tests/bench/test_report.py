@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,11 @@ from typing import Any
 import pytest
 from rnnfast import _rnnfast
 from rnnfast.bench import cli
-from rnnfast.bench.cases import CASES, FORWARD, TRAINING, Case, short
+from rnnfast.bench.cases import CASES, FORWARD, KINDS, TRAINING, Case, short
 from rnnfast.bench.floor import Level, Machine, floor, probe
 from rnnfast.bench.report import Setting, markdown, to_json
 from rnnfast.bench.rows import FAILED, Row, geomean, measure_all
-from rnnfast.bench.timing import Timing, combine, compare, summary
+from rnnfast.bench.timing import Timing, combine, compare, once, summary
 from rnnfast.reference import CELLS
 
 CASE = Case("grid", FORWARD, "lstm", 100, 8, 32, 32)
@@ -71,6 +72,14 @@ def test_a_call_longer_than_the_budget_is_timed_once() -> None:
     timings = compare({"slow": sleeper("slow", order), "fast": lambda: None}, budget=0.01)
     assert timings["slow"].calls == 1
     assert timings["fast"].calls > 100
+
+
+def test_one_block_has_three_samples_of_a_long_call() -> None:
+    order: list[str] = []
+    timing = once(sleeper("a", order))
+    assert timing.calls == 3
+    assert timing.median >= 0.012
+    assert len(order) == 1 + 1 + 3  # to see how long it takes, to warm up, to be timed
 
 
 def test_ratios() -> None:
@@ -163,6 +172,51 @@ def test_report_shows_losing_rows_and_reasons() -> None:
     assert all(len({len(line) for line in table}) == 1 for table in tables)
 
 
+def test_report_lists_the_rows_in_which_a_peer_is_faster() -> None:
+    rows = [row(rnnfast=30, frozen=10, torch=20), row(rnnfast=10, torch=20)]
+    behind = replace(rows[0], case=replace(CASE, H=40))
+    text = markdown([*rows, behind], SETTING)
+    assert "## Rows under 1: 2" in text
+    words = [line.split() for line in text.splitlines() if "-forward" in line]
+    assert [w[1] for w in words] == [CASE.id, behind.case.id]
+    assert words[0][3::2] == ["0.67", "torch", "2.00"]
+    assert "## Rows under 1" not in markdown(rows[1:], SETTING)
+
+
+def test_report_sets_stacks_beside_a_single_layer() -> None:
+    def stack(B: int, H: int, layers: int, us: float) -> Row:
+        case = replace(CASE, kind="stacks", B=B, I=H, H=H, layers=layers)
+        return row(case, rnnfast=us, single=10)
+
+    rows = [stack(1, 64, 2, 13), stack(1, 32, 2, 11), stack(1, 128, 2, 19), stack(8, 32, 4, 33)]
+    assert [r.times_single for r in rows] == pytest.approx([1.3, 1.1, 1.9, 3.3])
+    assert row(rnnfast=10).times_single is None
+    text = markdown(rows, SETTING)
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    words = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables[1][2:]]
+    assert words == [
+        ["stacks", FORWARD, "2", "lstm", "1.30", "100 1 64 64", "1.90", "100 1 128 128"],
+        ["stacks", FORWARD, "4", "lstm", "", "", "3.30", "100 8 32 32"],
+    ]
+    header, _, first = (line.split("|")[1:-1] for line in tables[2][:3])
+    assert dict(zip(map(str.strip, header), map(str.strip, first), strict=True)) == {
+        "cell": "lstm", "layers": "2", "T": "100", "B": "1", "I": "64", "H": "64",
+        "rnnfast": "13.0 ±2%", "single": "10.0 ±2%", "times single": "1.30", "/ torch": "",
+        "GFLOP/s": first[8].strip(), "/ best peer": "",
+    }  # fmt: skip
+    assert "times single" not in markdown([row(rnnfast=10)], SETTING)
+    assert json.loads(to_json(rows, SETTING))["rows"][0]["times_single"] == pytest.approx(1.3)
+
+
+def test_report_shows_the_vocabulary() -> None:
+    model = replace(CASE, kind="model", mode=TRAINING)
+    text = markdown(
+        [row(model, rnnfast=1), row(replace(model, vocabulary=900), rnnfast=1)], SETTING
+    )
+    assert "| cell | vocabulary |" in text
+    assert "| lstm |        900 |" in text
+
+
 def test_json_has_everything() -> None:
     found = json.loads(to_json([row(rnnfast=10, torch=20, floor=1e-6)], SETTING))
     (one,) = found["rows"]
@@ -204,5 +258,14 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_all_rows_or_a_few(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("--list") == 0
     assert capsys.readouterr().out.split() == [case.id for case in short()]
-    assert command("--all", "--list", "--kinds", "ragged") == 0
-    assert capsys.readouterr().out.split() == [c.id for c in CASES if c.kind == "ragged"]
+    for options in (["--all"], []):
+        assert command(*options, "--list", "--kinds", "ragged") == 0
+        assert capsys.readouterr().out.split() == [c.id for c in CASES if c.kind == "ragged"]
+
+
+def test_help_explains_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command("--help")
+    text = capsys.readouterr().out
+    for kind, words in KINDS.items():
+        assert re.search(rf"^  {kind} +{re.escape(words)}$", text, re.MULTILINE)

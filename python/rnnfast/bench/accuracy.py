@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options that `run` reads."""
     add = parser.add_argument
     add("--rows", nargs="+", default=[], metavar="PATTERN", help="names of rows")
-    kinds = [kind for kind in KINDS if kind != "model"]
+    kinds = [kind for kind in KINDS if kind not in ("model", "sweep")]
     add("--kinds", nargs="+", default=["grid", "ragged"], choices=kinds, help="kinds of rows")
     add("--threads", type=positive, default=2, help="of every program (%(default)s)")
 

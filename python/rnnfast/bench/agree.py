@@ -30,6 +30,7 @@ def second_results(program: Program) -> dict[str, Array]:
 def tolerance(case: Case) -> float:
     """Return how far results may be from the reference's, relative to the largest value."""
     terms = max(case.I + case.H, case.steps)  # of a pre-activation, of a weight's gradient
+    terms = max(terms, case.vocabulary * max(case.I, case.H))  # of a large gradient's norm
     return FACTOR * float(np.finfo(case.dtype).eps) * math.sqrt(terms)
 
 

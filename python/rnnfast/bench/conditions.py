@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from multiprocessing import get_context
 from types import FrameType
 from typing import Any
 
@@ -23,8 +24,8 @@ from rnnfast._check import Array
 from rnnfast._optional import require
 from rnnfast.layers import Recurrent
 
-from .cases import CASES, FORWARD, HEADLINE, Case, Data, select
-from .peers import build
+from .cases import CASES, FORWARD, HEADLINE, SWEEP, TRAINING, Case, Data, select
+from .peers import Unavailable, build
 from .timing import compare
 
 Call = Callable[[], Any]
@@ -116,6 +117,50 @@ def others_threads() -> Condition:
     return Condition(measure, lambda seconds: 1.2)
 
 
+def beside_pools(budget: float) -> tuple[float, float] | None:
+    """The best short call and the median over it, while others' threads still spin."""
+    case, longer = (Case("grid", FORWARD, "lstm", T, 32, 64, 64) for T in (1, 50))
+    threads = rnnfast.num_threads()
+    try:
+        others = [build(name, longer, longer.data(), threads) for name in ("torch", "onnxruntime")]
+    except Unavailable:
+        return None
+    call = build("rnnfast", case, case.data(), threads).call
+    samples, end = [], time.perf_counter() + budget
+    while time.perf_counter() < end:
+        for other in others:
+            other.call()
+        for _ in range(5):
+            start = time.perf_counter()
+            call()
+            samples.append(time.perf_counter() - start)
+    return min(samples), float(np.median(samples)) / min(samples)
+
+
+def more_threads(n: int, then: int, budget: float) -> tuple[float, float]:
+    """A training step on two threads, and then on `then` of them, after some steps on `n`."""
+    case = Case("grid", TRAINING, "lstm", 100, 1, 64, 64)
+    call = build("rnnfast", case, case.data(), 2).call
+    seconds = [compare({"two": call}, budget / 2)["two"].median]
+    rnnfast.set_num_threads(n)
+    for _ in range(10):
+        call()
+    rnnfast.set_num_threads(then)
+    seconds.append(compare({"then": call}, budget / 2)["then"].median)
+    return seconds[0], seconds[1] / seconds[0]
+
+
+def in_a_fresh_process(measure: Callable[[float], Any], most: float) -> Condition:
+    """Threads that a process has started, and others' pools, stay for as long as it lives."""
+
+    def apart(budget: float) -> tuple[float, float] | None:
+        with get_context("spawn").Pool(1) as pool:
+            found: tuple[float, float] | None = pool.apply(measure, (budget,))
+        return found
+
+    return Condition(apart, lambda seconds: most)
+
+
 def an_interrupt() -> Condition:
     """Minutes of work, interrupted after 0.2 seconds: the seconds until it ends."""
     lstm = rnnfast.LSTM(256, 256, rng=0)
@@ -199,9 +244,15 @@ def lines() -> dict[str, Callable[[], Condition]]:
         for T, B, H in ((1000, 16, 64), (200, 32, 256)):
             made[f"checkpoint-{cell}-{T}-{B}-{H}"] = partial(checkpointing, cell, T, B, H)
     made["beside-torch"], made["interrupt"] = others_threads, an_interrupt
-    for case in select(CASES, kinds=["grid"]):
-        if case.H >= 64 and case.T > 1:
-            made[f"threads-{case.id}"] = partial(a_second_thread, case)
+    made["beside-pools"] = partial(in_a_fresh_process, beside_pools, 1.3)
+    for n in (4, 8, 16, 64):
+        for name, then in ((f"set-{n}", n), (f"set-{n}-then-2", 2)):
+            measure = partial(more_threads, n, then)
+            made[name] = partial(in_a_fresh_process, measure, 1.1)
+    grid = [case for case in select(CASES, kinds=["grid"]) if case.H >= 64 and case.T > 1]
+    uneven = [case for case in SWEEP if case.H == 100 and case.B in (12, 24, 40)]
+    for case in (*grid, *uneven):
+        made[f"threads-{case.id}"] = partial(a_second_thread, case)
     return made
 
 
@@ -225,7 +276,7 @@ def run(options: argparse.Namespace) -> int:
         condition = make()
         found = condition.measure(options.budget)
         if found is None:
-            print(f"{name:<40} PyTorch is not installed")
+            print(f"{name:<40} needs the packages of the extra bench")
             continue
         seconds, value = found
         most = condition.most(seconds)

@@ -31,21 +31,23 @@ class Setting:
 
 def markdown(rows: Sequence[Row], setting: Setting) -> str:
     """Return every table: first the means, then the rows by kind and mode."""
-    parts = [_heading(setting), _means(rows)]
+    parts = [heading(setting), _means(rows), *_behind(rows), *_beside_single(rows)]
     for (kind, mode), group in _groups(rows):
         parts.append(f"## {KINDS[kind]}: {mode}")
         parts.append(_rows(group))
     return "\n\n".join(parts) + "\n"
 
 
-def _heading(setting: Setting) -> str:
+def heading(setting: Setting) -> str:
+    """Return what was run, where, and how its figures are read."""
     versions = ", ".join(f"{name} {version}" for name, version in setting.versions.items())
     lines = [
         f"`{setting.command}`",
         f"{setting.cpu}, {setting.isa}, threads: {setting.threads}. {versions}.",
         _machine(setting.machine, setting.load),
         "Times are medians in microseconds, ± half the distance of the quartiles; a ratio over 1"
-        " says that rnnfast is faster. frozen: a layer whose weights were packed before. hand-over:"
+        " says that rnnfast is faster. frozen: a layer whose weights were packed before. single:"
+        " rnnfast on one thread; beside a stack or two directions, one layer in one. hand-over:"
         " nanoseconds in which two threads pass a number there and back, the longer of before and"
         " after the row; it grows where a virtual machine's processors are moved apart.",
     ]
@@ -93,6 +95,35 @@ def _means(rows: Sequence[Row]) -> str:
     return "## Geometric means of the ratios\n\n" + align(table, text_columns=3)
 
 
+def _behind(rows: Sequence[Row]) -> list[str]:
+    """Return the rows in which a peer is faster."""
+    table = [["row", "/ best peer", "which", "frozen / best peer"]]
+    for row in sorted(rows, key=lambda row: row.ratio() or 1.0):
+        if (ratio := row.ratio()) is not None and ratio < 1:
+            frozen = _ratio(row.ratio(None, "frozen"))
+            table.append([row.case.id, _ratio(ratio), str(row.best_peer), frozen])
+    count = f"Rows under 1: {len(table) - 1}"
+    return [f"## {count}", align(table, text_columns=1)] if len(table) > 1 else []
+
+
+def _beside_single(rows: Sequence[Row]) -> list[str]:
+    """Return how many times as long as one layer in one direction on one thread rows take."""
+    table = [["kind", "mode", "layers", "cell", "B = 1, H <= 64", "in row", "others", "in row"]]
+    timed = [row for row in rows if row.times_single is not None]
+    for (kind, mode), group in _groups(timed):
+        for layers, cell in dict.fromkeys((row.case.layers, row.case.cell) for row in group):
+            cells = [kind, mode, str(layers), cell]
+            of_cell = [row for row in group if (row.case.layers, row.case.cell) == (layers, cell)]
+            for small in (True, False):
+                part = [r for r in of_cell if (r.case.B == 1 and r.case.H <= 64) == small]
+                most = max(part, key=lambda row: row.times_single or 0.0, default=None)
+                cells.append("" if most is None else _ratio(most.times_single))
+                cells.append("" if most is None else " ".join(map(str, most.case.sizes)))
+            table.append(cells)
+    title = "## Most times as long as single"
+    return [title, align(table, text_columns=4)] if timed else []
+
+
 def _rows(rows: Sequence[Row]) -> str:
     """Return one table, and under it why programs are absent."""
     notes: dict[str, str] = {}
@@ -100,8 +131,10 @@ def _rows(rows: Sequence[Row]) -> str:
     has_floor = any(row.floor is not None for row in rows)
     floors = ["floor", "share"] if has_floor else []
     has_handover = any(row.handover is not None for row in rows)
-    ratios = ["/ best peer", "/ torch"]
-    header = ["cell", "T", "B", "I", "H", *shown, "GFLOP/s", *floors, *ratios]
+    has_single = any(row.times_single is not None for row in rows)
+    ratios = ["/ best peer", "/ torch", *(["times single"] if has_single else [])]
+    counts = [n for n in ("layers", "vocabulary") if len({getattr(r.case, n) for r in rows}) > 1]
+    header = ["cell", *counts, "T", "B", "I", "H", *shown, "GFLOP/s", *floors, *ratios]
     table = [[*header, "hand-over"] if has_handover else header]
     for row in rows:
         cells = [_time(row, program, notes) for program in shown]
@@ -109,9 +142,11 @@ def _rows(rows: Sequence[Row]) -> str:
         if has_floor:
             cells += [_number(row.floor and row.floor * 1e6), _percent(row.share())]
         cells += [_ratio(row.ratio()), _ratio(row.ratio("torch"))]
+        cells += [_ratio(row.times_single)] if has_single else []
         if has_handover:
             cells.append("" if row.handover is None else f"{1e9 * row.handover:.0f}")
-        table.append([row.case.cell, *map(str, row.case.sizes), *cells])
+        sizes = [getattr(row.case, name) for name in counts] + list(row.case.sizes)
+        table.append([row.case.cell, *map(str, sizes), *cells])
     for program in (p for p in PROGRAMS if p not in shown):
         for row in rows:
             _note(row, program, notes)
@@ -183,4 +218,5 @@ def _row_json(row: Row) -> dict[str, Any]:
         "best_peer": row.best_peer,
         "ratio_to_best": {program: row.ratio(None, program) for program in OWN},
         "ratio_to_torch": {program: row.ratio("torch", program) for program in OWN},
+        "times_single": row.times_single,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import geometric_mean, median
 
 from rnnfast import _rnnfast
@@ -11,7 +11,7 @@ from rnnfast import _rnnfast
 from .agree import disagreement, expected, second_results, tolerance
 from .cases import Case
 from .floor import Machine, floor
-from .peers import OWN, PEERS, USUAL, Program, Unavailable, build
+from .peers import OWN, PEERS, SINGLE, Program, Unavailable, build, usual
 from .timing import Timing, combine, compare
 
 
@@ -28,7 +28,8 @@ class Row:
     @property
     def wrong(self) -> tuple[str, ...]:
         """Our own programs that have no time although they should."""
-        return tuple(name for name in OWN if self.absent.get(name, "").startswith(FAILED))
+        own = (*OWN, SINGLE)
+        return tuple(name for name in own if self.absent.get(name, "").startswith(FAILED))
 
     def gflops(self, program: str = "rnnfast") -> float | None:
         """Return 10**9 operations a second."""
@@ -46,6 +47,13 @@ class Row:
         found = [name for name in PEERS if name in self.timings]
         return min(found, key=lambda name: self.timings[name].median, default=None)
 
+    @property
+    def times_single(self) -> float | None:
+        """How many times as long as a single layer in one direction on one thread."""
+        if SINGLE not in self.timings or "rnnfast" not in self.timings:
+            return None
+        return self.timings["rnnfast"].median / self.timings[SINGLE].median
+
     def ratio(self, peer: str | None = None, program: str = "rnnfast") -> float | None:
         """Return how many times faster `program` is than `peer`, by default than the best one."""
         peer = peer or self.best_peer
@@ -62,7 +70,7 @@ def measure(
     *,
     threads: int,
     budget: float,
-    programs: Sequence[str] = USUAL,
+    programs: Sequence[str] = (),
     machine: Machine | None = None,
 ) -> Row:
     """Check and time all programs on a case.
@@ -73,12 +81,18 @@ def measure(
         Threads of every program.
     budget : float
         Seconds for the timing.
+    programs : sequence of str
+        None means the usual ones of the case's kind.
     machine : Machine, optional
         What the probe found, for the floor.
     """
-    ready, absent = prepare(case, threads, programs)
+    ready, absent = prepare(case, threads, programs or usual(case))
     before = _rnnfast.handover()
-    timings = compare({name: program.call for name, program in ready.items()}, budget)
+    timings = compare(
+        {name: program.call for name, program in ready.items()},
+        budget,
+        {name: program.before for name, program in ready.items()},
+    )
     after = _rnnfast.handover()
     slower = None if before is None or after is None else 1e-9 * max(before, after)
     return Row(case, timings, absent, None if machine is None else floor(case, machine), slower)
@@ -87,7 +101,20 @@ def measure(
 def prepare(
     case: Case, threads: int, programs: Sequence[str]
 ) -> tuple[dict[str, Program], dict[str, str]]:
-    """Return the programs that agree with the reference, and why the others are absent."""
+    """Return the programs that agree with the reference, and why the others are absent.
+
+    What stands beside a stack or two directions as single is one layer in one direction.
+    """
+    ready, absent = _prepare(case, threads, [name for name in programs if name != SINGLE])
+    if SINGLE in programs:
+        more, missing = _prepare(replace(case, layers=1, directions=1), threads, [SINGLE])
+        return ready | more, absent | missing
+    return ready, absent
+
+
+def _prepare(
+    case: Case, threads: int, programs: Sequence[str]
+) -> tuple[dict[str, Program], dict[str, str]]:
     data, ready, absent = case.data(), {}, {}
     want, bound = expected(case, data, threads), tolerance(case)
     for name in programs:
@@ -115,7 +142,7 @@ def measure_all(
     *,
     threads: int,
     budget: float,
-    programs: Sequence[str] = USUAL,
+    programs: Sequence[str] = (),
     machine: Machine | None = None,
     runs: int = 1,
     progress: Callable[[str], None] = lambda message: None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from statistics import median, quantiles
@@ -47,7 +48,9 @@ def combine(timings: Sequence[Timing]) -> Timing:
     )
 
 
-def compare(calls: Mapping[str, Call], budget: float) -> dict[str, Timing]:
+def compare(
+    calls: Mapping[str, Call], budget: float, before: Mapping[str, Call] | None = None
+) -> dict[str, Timing]:
     """Time each call under the same conditions.
 
     A program's blocks are spread over the whole time, and who goes before it changes from round
@@ -60,23 +63,44 @@ def compare(calls: Mapping[str, Call], budget: float) -> dict[str, Timing]:
     budget : float
         Seconds for all of them together. Every program gets its least number of blocks even if
         that takes longer, but one whose single call does gets one.
+    before : mapping of str to callable, optional
+        What makes the process ready for a program, run before each of its blocks.
     """
-    blocks = {name: _Block(call) for name, call in calls.items()}
+    before = before or {}
+    blocks = {name: _Block(call, before.get(name)) for name, call in calls.items()}
+    if not blocks:
+        return {}
     rounds = _rounds(sum(block.seconds for block in blocks.values()), budget)
     names = list(blocks)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _no_collection():
         for number in range(rounds):
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
                 if number == 0 or blocks[name].least < budget:
                     rest()
                     blocks[name].run()
+    return {name: summary(block.samples, block.calls) for name, block in blocks.items()}
+
+
+def once(call: Call) -> Timing:
+    """Time one block, of at least three samples."""
+    block = _Block(call)
+    block.length = max(block.length, 3)
+    with _no_collection():
+        rest()
+        block.run()
+    return summary(block.samples, block.calls)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
-    return {name: summary(block.samples, block.calls) for name, block in blocks.items()}
 
 
 def rest() -> None:
@@ -95,8 +119,9 @@ def _rounds(seconds: float, budget: float) -> int:
 class _Block:
     """The calls of one program that are made in a row, and their times."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
+    def __init__(self, call: Call, before: Call | None = None) -> None:
+        self.call, self.before = call, before or (lambda: None)
+        self.before()
         self.least = self._estimate()  # seconds of a call at best
         self.repeats = max(1, round(SAMPLE / self.least))  # calls in a sample
         self.length = max(1, round(BLOCK / (self.repeats * self.least)))  # samples in a block
@@ -111,6 +136,7 @@ class _Block:
 
     def run(self) -> None:
         """Add one block's samples."""
+        self.before()
         start = perf_counter()
         self.call()
         while perf_counter() - start < WARM_UP:

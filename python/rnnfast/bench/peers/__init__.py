@@ -18,16 +18,19 @@ from rnnfast._check import Array
 from ..cases import Case, Data
 
 OWN = ("rnnfast", "frozen", "checkpoint")
+SINGLE = "single"  # rnnfast on one thread; of a stack or of two directions, one layer in one
 PEERS = ("torch", "onnxruntime", "jax")
 REFERENCE = "numpy"
-PROGRAMS = (*OWN, *PEERS, REFERENCE)
-USUAL = tuple(name for name in PROGRAMS if name != "checkpoint")
+PROGRAMS = (*OWN, SINGLE, *PEERS, REFERENCE)
+USUAL = ("rnnfast", "frozen", *PEERS, REFERENCE)
+STACKED = ("rnnfast", "frozen", SINGLE, "torch", "onnxruntime")
 
 # The file and the function that build each.
 _BUILDERS = {
     "rnnfast": ("ours", "build"),
     "frozen": ("ours", "build_frozen"),
     "checkpoint": ("ours", "build_checkpoint"),
+    "single": ("ours", "build_single"),
     "torch": ("pytorch", "build"),
     "onnxruntime": ("onnx_runtime", "build"),
     "jax": ("jax_scan", "build"),
@@ -54,10 +57,17 @@ class Program:
     call : what is timed; it does the whole work and waits until it is done
     results : what `call` returned as float arrays by name: y, a_T, c_T, and with BPTT dx, da0, dc0
         and d<parameter>; of a model loss and norm
+    before : what makes the process ready for calls, after other programs have run
     """
 
     call: Callable[[], Any]
     results: Callable[[Any], dict[str, Array]]
+    before: Callable[[], None] = lambda: None
+
+
+def usual(case: Case) -> tuple[str, ...]:
+    """Return the programs that a case is timed with unless others are asked for."""
+    return STACKED if case.kind in ("stacks", "directions") else USUAL
 
 
 def build(name: str, case: Case, data: Data, threads: int) -> Program:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,18 +11,22 @@ import numpy as np
 import rnnfast
 from rnnfast.layers import Recurrent
 
-from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, TRAINING, Case, Data
+from ..cases import FORWARD, LEARNING_RATE, MAX_NORM, TRAINING, Case, Data
 from . import Program, Unavailable, named
 
 
 def build(case: Case, data: Data, threads: int, *, checkpoint: bool = False) -> Program:
     """Make rnnfast ready: nothing is kept between calls, except in a stream."""
-    rnnfast.set_num_threads(threads)
     if case.kind == "stream":
-        return _stream(case, data)
+        return _on(threads, _stream(case, data))
     if case.kind == "model":
-        return _model(case, data, checkpoint)
-    return _layer(case, data, checkpoint)
+        return _on(threads, _model(case, data, checkpoint))
+    return _on(threads, _layer(case, data, checkpoint))
+
+
+def build_single(case: Case, data: Data, threads: int) -> Program:
+    """Make rnnfast ready on one thread, however many the others have."""
+    return build(case, data, 1)
 
 
 def build_checkpoint(case: Case, data: Data, threads: int) -> Program:
@@ -32,12 +38,17 @@ def build_checkpoint(case: Case, data: Data, threads: int) -> Program:
 
 def build_frozen(case: Case, data: Data, threads: int) -> Program:
     """Make a layer ready whose weights are packed once."""
-    if case.mode != FORWARD or case.kind == "stream":
-        raise Unavailable("freezing serves whole sequences in inference")
-    rnnfast.set_num_threads(threads)
+    if case.mode != FORWARD:
+        raise Unavailable("freezing serves inference")
     layer = _recurrent(case, data)
     layer.freeze()
-    return _inference(layer, data)
+    return _on(threads, _steps(layer, data) if case.kind == "stream" else _inference(layer, data))
+
+
+def _on(threads: int, program: Program) -> Program:
+    """Return a program that has its number of threads, now and before each of its blocks."""
+    rnnfast.set_num_threads(threads)
+    return replace(program, before=partial(rnnfast.set_num_threads, threads))
 
 
 def _recurrent(case: Case, data: Data) -> Recurrent:
@@ -67,6 +78,18 @@ def _inference(layer: Recurrent, data: Data) -> Program:
         lambda: layer(data.x, state, data.lengths),
         lambda result: named(result[0], _tuple(result[1])),
     )
+
+
+def _steps(layer: Recurrent, data: Data) -> Program:
+    """Single steps by calls of the layer, for what a stream is set against."""
+    state = _state(data)
+
+    def step() -> Any:
+        nonlocal state
+        y, state = layer(data.x, state)
+        return y, state
+
+    return Program(step, lambda result: named(result[0], _tuple(result[1])))
 
 
 def _layer(case: Case, data: Data, checkpoint: bool) -> Program:
@@ -99,15 +122,20 @@ def _stream(case: Case, data: Data) -> Program:
 
 def _model(case: Case, data: Data, checkpoint: bool) -> Program:
     assert case.mode == TRAINING
-    model = rnnfast.Sequential(
-        _recurrent(case, data), rnnfast.Dense(case.H, CLASSES, dtype=case.dtype)
-    )
+    layers = {
+        "rnn": _recurrent(case, data),
+        "dense": rnnfast.Dense(case.H, case.classes, dtype=case.dtype),
+    }
+    state = [_state(data), None]
+    if case.vocabulary:
+        embedding = rnnfast.Embedding(case.vocabulary, case.I, dtype=case.dtype)
+        layers, state = {"embedding": embedding, **layers}, [None, *state]
+    model = rnnfast.Sequential(**layers)
     model.load({_model_name(name): p for name, p in data.params.items()})
     adam = rnnfast.optim.Adam(model.params, lr=LEARNING_RATE)
-    state = (_state(data), None)
 
     def training() -> tuple[float, float]:
-        logits, _, pullback = model.vjp(data.x, state, checkpoint=checkpoint)
+        logits, _, pullback = model.vjp(data.x, tuple(state), checkpoint=checkpoint)
         loss, dlogits = rnnfast.losses.cross_entropy(logits, data.target)
         grads = pullback(dlogits).params
         norm = rnnfast.optim.clip_by_norm(grads, MAX_NORM)
@@ -120,4 +148,6 @@ def _model(case: Case, data: Data, checkpoint: bool) -> Program:
 
 
 def _model_name(name: str) -> str:
-    return f"1.{name}" if name in ("weight", "bias") else f"0.{name}"
+    if name == "embedding":
+        return "embedding.weight"
+    return f"dense.{name}" if name in ("weight", "bias") else f"rnn.{name}"

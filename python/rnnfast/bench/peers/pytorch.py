@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnfast._check import Array
 
-from ..cases import CLASSES, FORWARD, LEARNING_RATE, MAX_NORM, Case, Data
+from ..cases import FORWARD, LEARNING_RATE, MAX_NORM, Case, Data
 from . import Program, Unavailable, named
 
 torch: Any = import_module("torch")
@@ -138,16 +138,20 @@ def _stream(case: Case, data: Data) -> Program:
 
 def _model(case: Case, data: Data) -> Program:
     module = _module(case, data)
-    dense = torch.nn.Linear(case.H, CLASSES, dtype=module.weight_ih_l0.dtype)
+    dense = torch.nn.Linear(case.H, case.classes, dtype=module.weight_ih_l0.dtype)
     dense.load_state_dict({name: torch.tensor(data.params[name]) for name in ("weight", "bias")})
-    params = [*module.parameters(), *dense.parameters()]
+    params, embedding = [*module.parameters(), *dense.parameters()], None
+    if case.vocabulary:
+        weight = torch.tensor(data.params["embedding"])
+        embedding = torch.nn.Embedding.from_pretrained(weight, freeze=False)
+        params += embedding.parameters()
     adam = torch.optim.Adam(params, lr=LEARNING_RATE)
     x, target = torch.tensor(data.x), torch.tensor(data.target).flatten()
     state = _state(tuple(map(torch.tensor, data.state)))
 
     def call() -> tuple[float, float]:
         adam.zero_grad()
-        y, _ = module(x, state)
+        y, _ = module(x if embedding is None else embedding(x), state)
         logits = dense(y).flatten(0, 1)
         loss = torch.nn.functional.cross_entropy(logits, target, reduction="sum") / case.B
         loss.backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -120,14 +121,17 @@ class _Model:
     """
 
     def __init__(self, case: Case, data: Data) -> None:
-        self.case, self.data = case, data.astype(data.x.dtype.name)  # a copy: it is trained
+        dtype = data.params["bias"].dtype.name
+        self.case, self.data = case, data.astype(dtype)  # a copy: it is trained
         self.m = {name: np.zeros_like(p) for name, p in data.params.items()}
         self.v = {name: np.zeros_like(p) for name, p in data.params.items()}
         self.steps = 0
 
     def step(self) -> dict[str, Array]:
-        params, target = self.data.params, self.data.target
-        y, _, pullbacks = _forward_vjp(self.case, self.data)
+        data, params, target = self.data, self.data.params, self.data.target
+        words = self.case.vocabulary > 0
+        read = replace(data, x=params["embedding"][data.x]) if words else data
+        y, _, pullbacks = _forward_vjp(self.case, read)
         logits = y @ params["weight"].T + params["bias"]
         logits -= logits.max(axis=2, keepdims=True)
         log_softmax = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
@@ -136,8 +140,11 @@ class _Model:
         dlogits = np.exp(log_softmax)
         np.put_along_axis(dlogits, at, np.take_along_axis(dlogits, at, axis=2) - 1, axis=2)
         dlogits /= self.case.B
-        _, _, grads = _backward(self.case, dlogits @ params["weight"], pullbacks)
-        grads["weight"] = np.einsum("tbo,tbh->oh", dlogits, y)
+        dx, _, grads = _backward(self.case, dlogits @ params["weight"], pullbacks)
+        if words:
+            grads["embedding"] = np.zeros_like(params["embedding"])
+            np.add.at(grads["embedding"], data.x, dx)
+        grads["weight"] = np.tensordot(dlogits, y, axes=([0, 1], [0, 1]))
         grads["bias"] = dlogits.sum(axis=(0, 1))
         norm = np.sqrt(sum((grad * grad).sum() for grad in grads.values()))
         self._adam(grads, min(1.0, MAX_NORM / norm))
