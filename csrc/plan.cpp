@@ -66,6 +66,14 @@ double operations(idx steps, idx I, idx H, int gates) {
          static_cast<double>(I + H);
 }
 
+// The time of a problem, as operations at full speed: a step of a group takes some, however small.
+template <class R>
+double effort(const Problem<R>& p, int gates, double steps) {
+  constexpr double least_of_gate = 2000;
+  const double rows = static_cast<double>(std::max(p.group_rows, idx(1)));
+  return std::max(steps * operations(1, p.I, p.H, gates), steps / rows * gates * least_of_gate);
+}
+
 template <class R>
 Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool checkpoint,
                bool packed) {
@@ -79,9 +87,8 @@ Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool c
   p.group_rows = group_rows(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
   p.segment = segment_steps(p.T, checkpoint);
   p.direct = !packed && p.T * p.B <= direct_rows;
-  idx steps = 0;
-  for (idx n : plan.length) steps += n;
-  plan.operations = operations(steps, p.I, p.H, gates);
+  for (idx n : plan.length) plan.steps += static_cast<double>(n);
+  plan.operations = effort(p, gates, plan.steps);
   return plan;
 }
 
@@ -90,7 +97,6 @@ void plan_stack(Plan& plan, std::vector<Problem<R>>& problems, idx directions, i
   const Problem<R>& first = problems[0];
   const idx count = static_cast<idx>(problems.size());
   check_size({first.T, first.B, first.H * directions, count});  // what the layers read
-  const double steps = plan.operations / operations(1, first.I, first.H, gates);
   // the second direction begins where the layer below ends
   const bool follow = directions == 1 && count > 1;
   problems[0].handover = follow ? handover_steps(first.T, first.group_rows) : 0;
@@ -103,7 +109,7 @@ void plan_stack(Plan& plan, std::vector<Problem<R>>& problems, idx directions, i
     p.segment = first.segment;
     p.handover = first.handover;
     p.direct = first.direct;
-    plan.operations += steps * operations(1, p.I, p.H, gates);
+    plan.operations += effort(p, gates, plan.steps);
   }
 }
 

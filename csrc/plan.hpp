@@ -12,7 +12,9 @@ namespace rnnfast {
 struct Plan {
   // Rows, longest sequence first (rows of equal length keep their order), and their lengths.
   std::vector<idx> row, length;
-  double operations = 0;  // of a forward pass
+  double steps = 0;  // of all rows
+  double operations =
+      0;  // of a forward pass; where it waits more than it computes, those of its time
 };
 
 // Decides from the sizes T, B, I and H of `p`, and fills in its row and length, which point into

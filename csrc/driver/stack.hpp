@@ -28,16 +28,17 @@ struct Member {
   }
 };
 
-// What a pass through a stack needs besides its threads' scratch memory.
+// What a pass through a stack needs besides its threads' scratch memory. The problems differ in
+// what follows from I alone: `first` are the sizes of the first.
 template <class Cell, class R>
 struct Passage {
   Member<Cell, R>* member;  // (problems)
   Progress* progress;       // (chains)
   Meeting* meetings;        // (chains)
 
-  Passage(Arena& arena, const Stack<R>& stack)
+  Passage(Arena& arena, const Stack<R>& stack, const Sizes<Cell, R>& first)
       : member(arena.take<Member<Cell, R>>(stack.count())) {
-    const idx chains = stack.count() * Sizes<Cell, R>(stack.problem[0]).groups;
+    const idx chains = stack.count() * first.groups;
     progress = arena.take<Progress>(chains + 1);
     meetings = arena.take<Meeting>(chains + 1);
     for (idx i = 0; i < stack.count() && member != nullptr; ++i)
@@ -51,8 +52,12 @@ struct ForwardMemory {
   Scratch scratch;
 
   ForwardMemory(Arena& arena, const Stack<R>& stack, int threads)
-      : passage(arena, stack),
-        scratch(arena, threads, ForwardScratch<Cell, R>::size(Sizes<Cell, R>(stack.problem[0]))) {}
+      : ForwardMemory(arena, stack, threads, Sizes<Cell, R>(stack.problem[0])) {}
+
+ private:
+  ForwardMemory(Arena& arena, const Stack<R>& stack, int threads, const Sizes<Cell, R>& first)
+      : passage(arena, stack, first),
+        scratch(arena, threads, ForwardScratch<Cell, R>::size(first)) {}
 };
 
 template <class Cell, class R>
@@ -61,7 +66,8 @@ struct BackwardMemory {
   Work<Cell, R>* work;  // (problems)
 
   BackwardMemory(Arena& arena, const Stack<R>& stack, int threads)
-      : passage(arena, stack), work(arena.take<Work<Cell, R>>(stack.count())) {
+      : passage(arena, stack, Sizes<Cell, R>(stack.problem[0])),
+        work(arena.take<Work<Cell, R>>(stack.count())) {
     std::size_t size = 0;
     for (idx i = 0; i < stack.count(); ++i) {
       const Problem<R>& p = stack.problem[i];
