@@ -8,19 +8,16 @@
 namespace rnnfast {
 namespace {
 
-// Enough rows that a group makes use of each weight it reads; but several groups, since threads
-// take whole ones, unless the weights are so large that threads rather share them: each then reads
-// a part of them for many rows.
-idx group_rows(idx B, idx weight_bytes) {
+// Enough rows that a group makes use of each weight it reads; but several groups of nearly equal
+// size, since threads take whole ones: of two, four and more threads all end together. Weights that
+// are large threads rather share: each then reads a part of them for many rows.
+idx group_count(idx B, idx weight_bytes) {
   const bool large = weight_bytes > (idx(2) << 20);
-  if (large) {
-    const idx groups = (B + 63) / 64;
-    return groups == 0 ? 0 : (B + groups - 1) / groups;
-  }
-  if (B >= 128) return 16;
-  if (B >= 16) return 8;
-  if (B >= 8) return (B + 1) / 2;
-  return B;
+  auto multiple = [&](idx n, idx rows) { return n * ((B + n * rows - 1) / (n * rows)); };
+  if (large) return B <= 64 ? std::min(B, idx(1)) : multiple(2, 64);
+  if (B < 8) return std::min(B, idx(1));
+  if (B <= 16) return 2;
+  return B <= 32 ? 4 : multiple(8, 16);
 }
 
 // Packing the weights costs about as much as using them for this many rows.
@@ -68,7 +65,7 @@ Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool c
   order_rows(plan, p.T, p.B, lengths);
   p.row = plan.row.data();
   p.length = plan.length.data();
-  p.group_rows = group_rows(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
+  p.groups = group_count(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
   p.segment = segment_steps(p.T, checkpoint);
   p.direct = !packed && p.T * p.B <= direct_rows;
   idx steps = 0;

@@ -143,7 +143,7 @@ void share_chunk(const Segment<Cell, R>& segment, const GroupSteps<Cell, R>& ste
                  idx to, bool fresh) {
   const Problem<R>& p = segment.p;
   const idx parts = segment.control.threads;
-  const idx piece_steps = larger(1, chunk_piece_rows / p.group_rows);
+  const idx piece_steps = larger(1, chunk_piece_rows / segment.sizes.group_rows);
   const idx pieces = p.dx == nullptr ? 0 : (to - from + piece_steps - 1) / piece_steps;
   parallel(segment.control, parts + pieces, [&](idx task, int slot) {
     Gradients<Cell, R> gradients(segment, steps, slot);
@@ -181,7 +181,7 @@ void share_input_gradient(const Segment<Cell, R>& segment) {
   const idx first = segment.first(), last = segment.last();
   if (p.dx == nullptr || last <= first) return;
   const idx piece_steps =
-      smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / p.group_rows));
+      smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / segment.sizes.group_rows));
   const idx pieces = (last - first + piece_steps - 1) / piece_steps;
   const idx blocks = round_up<R>(p.I) / lanes<R>, panels = (blocks + max_vectors - 1) / max_vectors;
   const GroupSteps<Cell, R> steps(segment, 0);

@@ -29,10 +29,12 @@ struct Group {
   idx rows, steps;    // steps: the longest length
 
   Group(const Problem<R>& p, idx group)
-      : row(p.row + group * p.group_rows),
-        length(p.length + group * p.group_rows),
-        rows(smaller(p.B - group * p.group_rows, p.group_rows)),
+      : row(p.row + first_row(p, group)),
+        length(p.length + first_row(p, group)),
+        rows(first_row(p, group + 1) - first_row(p, group)),
         steps(length[0]) {}
+
+  static idx first_row(const Problem<R>& p, idx group) { return p.B * group / p.groups; }
 
   // Rows that have a step s; `hint` is the number at a neighbouring step.
   idx active(idx s, idx hint) const {

@@ -62,20 +62,20 @@ struct Sizes {
   bool checkpoints;      // forward keeps the states before each segment only
   idx state_step;        // between rows of a state
   idx saved_step, delta_step;
-  bool deltas_apart;  // deltas have memory of their own, not that of the saved vectors
-  idx input_step;     // between rows of the input product
-  idx group_rows, groups;
-  idx sums_size;        // of recurrent sums at once, one panel at least
-  idx chunk;            // steps whose input product is formed at once
-  idx slice;            // blocks of units: threads that share a group own whole slices
-  int most_threads;     // that it is worth sharing a group between
-  bool sliced;          // threads share the one group
-  double step_time;     // about how many nanoseconds one thread's recurrent product takes
-  idx poll_steps;       // steps of a backward pass between two looks for a stop
-  idx back_panel;       // blocks of units in a panel of the transposed W_aa
-  bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
-  bool delta_chunks;    // the deltas' own memory holds one chunk at a time
-  idx back_chunk;       // steps whose deltas give weight gradients at once
+  bool deltas_apart;       // deltas have memory of their own, not that of the saved vectors
+  idx input_step;          // between rows of the input product
+  idx groups, group_rows;  // group_rows: of the largest group
+  idx sums_size;           // of recurrent sums at once, one panel at least
+  idx chunk;               // steps whose input product is formed at once
+  idx slice;               // blocks of units: threads that share a group own whole slices
+  int most_threads;        // that it is worth sharing a group between
+  bool sliced;             // threads share the one group
+  double step_time;        // about how many nanoseconds one thread's recurrent product takes
+  idx poll_steps;          // steps of a backward pass between two looks for a stop
+  idx back_panel;          // blocks of units in a panel of the transposed W_aa
+  bool owns_gradients;     // each group adds to weight gradients of its own, chunk by chunk
+  bool delta_chunks;       // the deltas' own memory holds one chunk at a time
+  idx back_chunk;          // steps whose deltas give weight gradients at once
 
   explicit Sizes(const Problem<R>& p)
       : H(p.H),
@@ -90,8 +90,8 @@ struct Sizes {
                                                     : saved_step),
         deltas_apart(Cell::saved == 0 || p.keep_saved),
         input_step(row_step<R>(Cell::deltas * units)),
-        group_rows(p.group_rows),
-        groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
+        groups(p.groups),
+        group_rows(groups == 0 ? 0 : (p.B + groups - 1) / groups),
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
         chunk(steps_of(
             p, larger(input_bytes / (input_step * static_cast<idx>(sizeof(R))), least_chunk_rows))),
