@@ -89,16 +89,5 @@ template <class Cell, class F>
   for_stages(f, std::make_integer_sequence<int, Cell::stages>());
 }
 
-// The most blocks in a panel of any stage.
-template <class Cell, int... s>
-constexpr int widest_of(std::integer_sequence<int, s...>) {
-  int widest = 0;
-  ((widest = Stage<Cell, s>::blocks_per_panel > widest ? Stage<Cell, s>::blocks_per_panel : widest),
-   ...);
-  return widest;
-}
-template <class Cell>
-constexpr int widest_panel = widest_of<Cell>(std::make_integer_sequence<int, Cell::stages>());
-
 }  // namespace
 }  // namespace rnnfast

@@ -76,8 +76,8 @@ class BackwardPass {
         packed_(segment.packed),
         back_(segment.work.back),
         steps_(segment, group),
-        first_block_(gang.first_block(sizes_.blocks, sizes_.slice)),
-        last_block_(gang.last_block(sizes_.blocks, sizes_.slice)),
+        first_panel_(gang.first(sizes_.back_panels.count)),
+        last_panel_(gang.last(sizes_.back_panels.count)),
         carry_(segment.work.carry[group]),
         arena_(segment.work.scratch_of(slot)),
         scratch_(arena_, sizes_, p_) {
@@ -145,8 +145,8 @@ class BackwardPass {
     rows.count = active;
     rows.H = sizes_.H;
     rows.units = sizes_.units;
-    rows.first_unit = first_block_ * lanes<R>;
-    rows.last_unit = last_block_ * lanes<R>;
+    rows.first_unit = sizes_.back_panels.first_block(first_panel_) * lanes<R>;
+    rows.last_unit = sizes_.back_panels.first_block(last_panel_) * lanes<R>;
     rows.saved = steps_.tape.saved + at * steps_.g.rows * sizes_.saved_step;
     rows.saved_step = sizes_.saved_step;
     rows.delta = steps_.delta_row(sizes_, s);
@@ -180,12 +180,13 @@ class BackwardPass {
     t.left = rows.delta + St::r.first * sizes_.units;
     t.offset = scratch_.delta_offset;
     t.out_step = sizes_.state_step;
-    for_each_panel(first_block_, last_block_, sizes_.back_panel, back, [&](idx block, int vectors) {
-      const idx column = block * lanes<R>;
-      t.init = init == nullptr ? nullptr : init + column;
-      t.out = out + column;
-      carry_back(w, t, column, vectors, rows.count);
-    });
+    for_each_panel(sizes_.back_panels, first_panel_, last_panel_, back,
+                   [&](idx block, int vectors) {
+                     const idx column = block * lanes<R>;
+                     t.init = init == nullptr ? nullptr : init + column;
+                     t.out = out + column;
+                     carry_back(w, t, column, vectors, rows.count);
+                   });
     if constexpr (s > 0) stage_back<s - 1>(rows, back);
   }
 
@@ -195,7 +196,7 @@ class BackwardPass {
   const Packed<Cell, R>& packed_;
   const PackedBack<Cell, R>& back_;
   GroupSteps<Cell, R> steps_;
-  idx first_block_, last_block_;  // the units that this thread owns
+  idx first_panel_, last_panel_;  // whose units this thread owns
   Carry<Cell, R> carry_;
   Arena arena_;
   BackwardScratch<Cell, R> scratch_;

@@ -75,8 +75,6 @@ class ForwardPass {
         sizes_(sizes),
         packed_(packed),
         g_(p, group),
-        first_block_(gang.first_block(sizes_.blocks, sizes_.slice)),
-        last_block_(gang.last_block(sizes_.blocks, sizes_.slice)),
         arena_(scratch),
         scratch_(arena_, sizes_) {
     for (idx r = 0; r < g_.rows; ++r) {
@@ -87,7 +85,11 @@ class ForwardPass {
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
       const idx panel = g_.rows * St::blocks_per_panel * St::gates * lanes<R>;
-      batch_[s] = sizes_.sums_size / panel * St::blocks_per_panel;
+      Own& own = own_[s];
+      own.panels = sizes_.template panels<St>();
+      own.first = gang.first(own.panels.count);
+      own.last = gang.last(own.panels.count);
+      own.batch = sizes_.sums_size / panel;
     });
     fill_split_bias();
   }
@@ -165,7 +167,8 @@ class ForwardPass {
     }
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      for_each_panel(first_block_, last_block_, St::blocks_per_panel, [&](idx block, int blocks) {
+      const Own& own = own_[s];
+      for_each_panel(own.panels, own.first, own.last, false, [&](idx block, int blocks) {
         idx at =
             (St::first_slot * sizes_.blocks + block * St::slots + (St::x.first - St::first_slot)) *
             lanes<R>;
@@ -232,16 +235,17 @@ class ForwardPass {
   void step(StepRows<R>& rows, const R* input, bool back) {
     for_each_stage<Cell>([&](auto stage) {
       using St = Stage<Cell, stage>;
-      constexpr idx per_panel = St::blocks_per_panel;
+      const Own& own = own_[stage];
       const R* left = stage == 0 ? rows.prev[0] : rows.saved + Cell::operand[stage] * sizes_.units;
       const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
-      for_each_panel(first_block_, last_block_, batch_[stage], back, [&](idx first, int batch) {
+      for_each_panel(own.first, own.last, own.batch, back, [&](idx panel, int batch) {
+        const idx first = own.panels.first_block(panel);
         rows.first_block = first;
-        rows.blocks = batch;
-        rows.sums_step = batch * St::gates * lanes<R>;
+        rows.blocks = own.panels.first_block(panel + batch) - first;
+        rows.sums_step = rows.blocks * St::gates * lanes<R>;
         rows.input = input + (St::first_slot * sizes_.blocks + first * St::slots) * lanes<R>;
         const R* init = rows.input + (St::r.first - St::first_slot) * lanes<R>;
-        for_each_panel(first, first + batch, per_panel, back, [&](idx block, int blocks) {
+        for_each_panel(own.panels, panel, panel + batch, back, [&](idx block, int blocks) {
           const idx before = (block - first) * lanes<R>;
           multiply<St>({left, offset, p_.W_aa, sizes_.H, sizes_.H, St::r.gate, St::gates, block,
                         blocks, init + before * St::slots, sizes_.input_step,
@@ -276,10 +280,13 @@ class ForwardPass {
   const Sizes<Cell, R>& sizes_;
   const Packed<Cell, R>& packed_;
   Group<R> g_;
-  idx first_block_, last_block_;  // the units that this thread owns
-  // blocks that the cell works on at once, as many as `sums` holds: its chains of dependent
-  // operations overlap
-  idx batch_[Cell::stages];
+  // The panels of a stage that this thread owns, and how many of them the cell works on at once: as
+  // many as `sums` holds, since its chains of dependent operations overlap.
+  struct Own {
+    Panels panels;
+    idx first, last, batch;
+  };
+  Own own_[Cell::stages];
   Arena arena_;
   ForwardScratch<Cell, R> scratch_;
 };

@@ -25,10 +25,10 @@ class Gradients {
 
   // dx of steps [first, last), all columns.
   void input_gradient(idx first, idx last) {
-    input_gradient(first, last, 0, round_up<R>(p_.I) / lanes<R>);
+    input_gradient(first, last, 0, sizes_.input_panels.count);
   }
-  // The same for some blocks of columns.
-  void input_gradient(idx first, idx last, idx first_block, idx last_block) {
+  // The same for some panels of columns.
+  void input_gradient(idx first, idx last, idx first_panel, idx last_panel) {
     if (p_.dx == nullptr) return;
     const Group<R>& g = steps_.g;
     const idx rows = collect(first, last, all_x<Cell>.first);
@@ -40,20 +40,21 @@ class Gradients {
     t.left = steps_.delta;
     t.offset = scratch_.delta_offset;
     t.out = scratch_.tile;
-    for_each_panel(first_block, last_block, max_vectors, [&](idx block, int vectors) {
-      if (stopped()) return;
-      const idx column = block * lanes<R>, width = vectors * lanes<R>;
-      const idx valid = smaller(p_.I - column, width);
-      t.out_step = width;
-      carry_back(w, t, column, vectors, rows);
-      idx at = 0, active = g.rows;
-      for (idx s = first; s < last; ++s) {
-        active = g.active(s, active);
-        for (idx r = 0; r < active; ++r, ++at)
-          std::memcpy(p_.dx + g.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
-                      scratch_.tile + at * width, valid * sizeof(R));
-      }
-    });
+    for_each_panel(sizes_.input_panels, first_panel, last_panel, false,
+                   [&](idx block, int vectors) {
+                     if (stopped()) return;
+                     const idx column = block * lanes<R>, width = vectors * lanes<R>;
+                     const idx valid = smaller(p_.I - column, width);
+                     t.out_step = width;
+                     carry_back(w, t, column, vectors, rows);
+                     idx at = 0, active = g.rows;
+                     for (idx s = first; s < last; ++s) {
+                       active = g.active(s, active);
+                       for (idx r = 0; r < active; ++r, ++at)
+                         std::memcpy(p_.dx + g.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
+                                     scratch_.tile + at * width, valid * sizeof(R));
+                     }
+                   });
   }
 
   // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts;
@@ -183,13 +184,11 @@ void share_input_gradient(const Segment<Cell, R>& segment) {
   const idx piece_steps =
       smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / segment.sizes.group_rows));
   const idx pieces = (last - first + piece_steps - 1) / piece_steps;
-  const idx blocks = round_up<R>(p.I) / lanes<R>, panels = (blocks + max_vectors - 1) / max_vectors;
   const GroupSteps<Cell, R> steps(segment, 0);
-  parallel(segment.control, panels * pieces, [&](idx task, int slot) {
-    const idx from = first + task % pieces * piece_steps, block = task / pieces * max_vectors;
+  parallel(segment.control, segment.sizes.input_panels.count * pieces, [&](idx task, int slot) {
+    const idx from = first + task % pieces * piece_steps, panel = task / pieces;
     Gradients<Cell, R>(segment, steps, slot)
-        .input_gradient(from, smaller(from + piece_steps, last), block,
-                        smaller(block + max_vectors, blocks));
+        .input_gradient(from, smaller(from + piece_steps, last), panel, panel + 1);
   });
 }
 

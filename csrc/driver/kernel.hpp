@@ -39,7 +39,7 @@ struct Kernel {
   template <class F>
   static void for_groups(const Control& control, const S& sizes, F&& run) {
     if (sizes.sliced)
-      return as_gang(control, sizes.most_threads, sizes.step_time,
+      return as_gang(control, sizes.most_threads(), sizes.step_time,
                      [&](Gang& gang, int rank) { run(gang, 0, rank); });
     if (sizes.groups == 1) {  // by the caller, who then shares out parts of it
       Gang alone(control);

@@ -2,6 +2,7 @@
 // depends on the number of threads: the same problem gives the same bits for any.
 #pragma once
 #include "../cells/stage.hpp"
+#include "../gemm/panels.hpp"
 #include "../gemm/tile.hpp"
 #include "../problem.hpp"
 
@@ -23,8 +24,8 @@ constexpr idx most_chunk_rows = 512;
 constexpr idx own_gradient_bytes = 256 * 1024;
 // With this much of W_aa for each thread, a step takes long beside their waiting for each other.
 constexpr idx slice_bytes = 24 * 1024;
-// A slice is never one block alone, since a tile of two has more sums under way.
-constexpr idx least_slice_blocks = 2;
+// Nor does a thread get one block alone, since a tile of two has more sums under way.
+constexpr idx least_thread_blocks = 2;
 // A thread packs so much in a few microseconds: below that another one is not worth calling.
 constexpr idx panel_bytes = 64 * 1024;
 // dx after a chunk, in pieces for the threads: a multiple of the heights of full tiles (3 and 6),
@@ -67,12 +68,11 @@ struct Sizes {
   idx groups, group_rows;  // group_rows: of the largest group
   idx sums_size;           // of recurrent sums at once, one panel at least
   idx chunk;               // steps whose input product is formed at once
-  idx slice;               // blocks of units: threads that share a group own whole slices
-  int most_threads;        // that it is worth sharing a group between
-  bool sliced;             // threads share the one group
+  bool sliced;             // threads share the one group, each with some panels of units
   double step_time;        // about how many nanoseconds one thread's recurrent product takes
   idx poll_steps;          // steps of a backward pass between two looks for a stop
-  idx back_panel;          // blocks of units in a panel of the transposed W_aa
+  Panels back_panels;      // of the transposed W_aa
+  Panels input_panels;     // of the transposed W_ax
   bool owns_gradients;     // each group adds to weight gradients of its own, chunk by chunk
   bool delta_chunks;       // the deltas' own memory holds one chunk at a time
   idx back_chunk;          // steps whose deltas give weight gradients at once
@@ -95,21 +95,33 @@ struct Sizes {
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
         chunk(steps_of(
             p, larger(input_bytes / (input_step * static_cast<idx>(sizeof(R))), least_chunk_rows))),
-        slice(blocks >= 2 * max_vectors ? max_vectors
-                                        : larger(widest_panel<Cell>, least_slice_blocks)),
-        most_threads(static_cast<int>(smaller(blocks / slice, weight_bytes(p.H) / slice_bytes))),
-        sliced(groups == 1 && most_threads > 1),
+        sliced(groups == 1 &&
+               smaller(blocks / least_thread_blocks, weight_bytes(p.H) / slice_bytes) > 1),
         step_time(static_cast<double>(weight_bytes(p.H)) *
                   (group_rows < few_rows ? 1 / few_rows_speed
                                          : static_cast<double>(group_rows) / row_speed)),
         poll_steps(larger(1, static_cast<idx>(poll_time / (step_time + 1)))),
-        back_panel(sliced ? slice : max_vectors),
+        back_panels(blocks, max_vectors, panel_multiple()),
+        input_panels(round_up<R>(p.I) / lanes<R>, max_vectors, 1),
         owns_gradients(!sliced && (groups == 1 || weight_bytes(p.I + p.H) <= own_gradient_bytes)),
         delta_chunks(owns_gradients && deltas_apart),
         back_chunk(owns_gradients ? chunk : steps_of(p, most_chunk_rows)) {}
 
   idx weight_bytes(idx columns) const {
     return Cell::gates * H * columns * static_cast<idx>(sizeof(R));
+  }
+  // Where threads share the units they are so divided that two threads get as much.
+  idx panel_multiple() const { return sliced ? 2 : 1; }
+  // Of the weights of a stage.
+  template <class St>
+  Panels panels() const {
+    return Panels(blocks, St::blocks_per_panel, panel_multiple());
+  }
+  // Threads that it is worth sharing a group between.
+  int most_threads() const {
+    idx most = smaller(back_panels.count, weight_bytes(H) / slice_bytes);
+    for_each_stage<Cell>([&](auto s) { most = smaller(most, panels<Stage<Cell, s>>().count); });
+    return static_cast<int>(most);
   }
   // Steps that make about `rows` rows of the group, one at least.
   idx steps_of(const Problem<R>& p, idx rows) const {

@@ -1,8 +1,11 @@
-// rnnfast_plan: how a batch is divided into groups, whatever the number of threads.
+// rnnfast_plan: how a batch is divided into groups, and units into panels, whatever the number of
+// threads.
 #include "plan.hpp"
 
 #include <algorithm>
 #include <cstdio>
+
+#include "gemm/panels.hpp"
 
 namespace {
 
@@ -51,10 +54,29 @@ bool test_large_weights(idx B) {
          right;
 }
 
+// Neighbours that cover all blocks, of widths that differ by one at most.
+bool test_panels(idx blocks, idx widest, idx multiple) {
+  const rnnfast::Panels panels(blocks, widest, multiple);
+  idx next = 0, least = widest, most = 0;
+  rnnfast::for_each_panel(panels, 0, panels.count, false, [&](idx first, int width) {
+    next = first == next ? first + width : -1;
+    least = std::min<idx>(least, width), most = std::max<idx>(most, width);
+  });
+  const idx half = panels.first_block(panels.count / 2);
+  const bool right = next == blocks && most <= widest && (most - least <= 1 || blocks == 0) &&
+                     least > 0 && (panels.count % multiple == 0 || panels.count == blocks);
+  return expect(right, "panels that differ", blocks) &&
+         expect(multiple != 2 || blocks - 2 * half <= panels.count / 2 + 1, "unequal halves",
+                blocks);
+}
+
 }  // namespace
 
 int main() {
   bool right = expect(groups_of(0, 64) == 0 && groups_of(0, 512) == 0, "groups of nothing", 0);
   for (idx B = 1; B <= 300; ++B) right = test_small_weights(B) && test_large_weights(B) && right;
+  for (idx blocks = 0; blocks < 70; ++blocks)
+    for (idx widest : {1, 2, 4})
+      for (idx multiple : {1, 2}) right = test_panels(blocks, widest, multiple) && right;
   return right ? 0 : 1;
 }
