@@ -33,9 +33,8 @@ class Gradients {
     const Group<R>& g = steps_.g;
     const idx rows = collect(first, last, all_x<Cell>.first);
     for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - steps_.delta;
-    const TransposedWeights<R> w = {
-        all_x<Cell>.gate,         Cell::gates, p_.W_ax, p_.I, p_.H, sizes_.units,
-        back_.in_place(p_, p_.I), back_.W_ax};
+    const TransposedWeights<R> w = {all_x<Cell>.gate,         Cell::gates, p_.W_ax, p_.I, p_.H,
+                                    back_.in_place(p_, p_.I), back_.W_ax};
     Tile<R> t = {};
     t.left = steps_.delta;
     t.offset = scratch_.delta_offset;
@@ -63,8 +62,7 @@ class Gradients {
                         bool fresh) {
     const idx rows = collect(first, last, all_x<Cell>.first);
     if (part == 0 && w.db_a != nullptr)
-      add_column_sums(scratch_.delta_rows, rows, sizes_.units, sizes_.H, all_x<Cell>.gate,
-                      Cell::gates, w.db_a);
+      add_column_sums(scratch_.delta_rows, rows, p_.H, all_x<Cell>.gate, Cell::gates, w.db_a);
     if (w.dW_ax != nullptr) {
       collect_operands(first, last, [&](idx r, idx s) {
         return p_.x + steps_.g.offset(p_, r, s, p_.x_t, p_.x_b);
@@ -75,13 +73,12 @@ class Gradients {
       using St = Stage<Cell, s>;
       collect(first, last, St::r.first);
       if (part == 0 && w.db_aa != nullptr)
-        add_column_sums(scratch_.delta_rows, rows, sizes_.units, sizes_.H, St::r.gate, St::gates,
-                        w.db_aa);
+        add_column_sums(scratch_.delta_rows, rows, p_.H, St::r.gate, St::gates, w.db_aa);
       if (w.dW_aa == nullptr) return;
       collect_operands(first, last, [&](idx r, idx t) -> const R* {
         const idx row = (t - steps_.first) * steps_.g.rows + r;
         if constexpr (s == 0) return steps_.tape.state[0] + row * sizes_.state_step;
-        return steps_.tape.saved + row * sizes_.saved_step + Cell::operand[s] * sizes_.units;
+        return steps_.tape.saved + row * sizes_.saved_step + Cell::operand[s] * p_.H;
       });
       add(rows, St::gates, St::r.gate, p_.H, w.dW_aa, part, parts, fresh);
     });
@@ -97,7 +94,7 @@ class Gradients {
       active = steps_.g.active(s, active);
       for (idx r = 0; r < active; ++r)
         scratch_.delta_rows[rows++] =
-            steps_.delta_row(sizes_, s) + r * sizes_.delta_step + slot * sizes_.units;
+            steps_.delta_row(sizes_, s) + r * sizes_.delta_step + slot * p_.H;
     }
     return rows;
   }
@@ -111,17 +108,16 @@ class Gradients {
   }
 
   void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts, bool fresh) {
-    const idx strips = (gates * sizes_.units + strip_rows - 1) / strip_rows;
+    const idx strips = (gates * p_.H + strip_rows - 1) / strip_rows;
     const idx end = strips * (part + 1) / parts * strip_rows;
     const WeightProduct<R> product = {scratch_.delta_rows,
                                       scratch_.operand_rows,
                                       rows,
                                       N,
-                                      sizes_.units,
-                                      sizes_.H,
+                                      p_.H,
                                       gate,
                                       strips * part / parts * strip_rows,
-                                      smaller(end, gates * sizes_.units),
+                                      smaller(end, gates * p_.H),
                                       C,
                                       fresh};
     add_product(product, scratch_.product, [&] { return stopped(); });

@@ -18,14 +18,20 @@ void parallel(const Control& control, idx tasks, F&& f) {
   control.parallel(control.team, tasks, call, &f);
 }
 
-// f(first block, blocks) for every panel, on all threads where the panels are large, each taking
-// neighbours: those that it may use later. A block is `length` vectors.
+// f(first panel, last panel) for parts of all panels, on all threads where the panels are large,
+// each taking neighbours: those that it may use later.
+template <class F>
+void share_panels(const Control& control, idx panels, idx bytes, F&& f) {
+  const idx parts = larger(1, smaller(bytes / panel_bytes, control.threads));
+  parallel(control, parts,
+           [&](idx part, int) { f(panels * part / parts, panels * (part + 1) / parts); });
+}
+
+// f(first block, blocks) for every panel. A block is `length` vectors.
 template <class F>
 void for_panels(const Control& control, const Panels& panels, idx length, F&& f) {
-  const idx size = panels.first_block(panels.count) * length * vector_bytes;
-  const idx parts = larger(1, smaller(size / panel_bytes, control.threads));
-  parallel(control, parts, [&](idx part, int) {
-    const idx first = panels.count * part / parts, last = panels.count * (part + 1) / parts;
+  const idx bytes = panels.first_block(panels.count) * length * vector_bytes;
+  share_panels(control, panels.count, bytes, [&](idx first, idx last) {
     for_each_panel(panels, first, last, false, [&](idx block, int blocks) {
       if (!control.interrupted(control.team)) f(block, blocks);
     });
@@ -40,10 +46,10 @@ void pack_bias(const Problem<R>& p, const Sizes<Cell, R>& sizes, R* out) {
   auto add = [&](const R* bias, const Side& side) {
     for (idx b = 0; bias != nullptr && b < sizes.blocks; ++b)
       for (int j = 0; j < St::gates; ++j) {
-        R* to = out + (b * St::slots + side.first - St::first_slot + j) * lanes<R>;
-        const idx unit = b * lanes<R>, valid = p.H - unit;
-        const R* from = bias + side.gate[j] * p.H + unit;
-        store(to, load(to) + (valid < lanes<R> ? load_first(from, valid) : load(from)));
+        const idx units = block_units<R>(p.H, b);
+        R* to = out + b * St::slots * lanes<R> + (side.first - St::first_slot + j) * units;
+        const R* from = bias + side.gate[j] * p.H + b * lanes<R>;
+        store_units(to, load_units(to, units) + load_units(from, units), units);
       }
   };
   add(p.b_a, St::x);
@@ -80,7 +86,7 @@ void pack_back(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Control& 
   auto pack_side = [&](const R* w, idx N, const Panels& panels, const int* gate, int gates,
                        R* out) {
     if (back.in_place(p, N)) return;
-    const idx K = gates * sizes.units;
+    const idx K = gates * sizes.H;
     for_panels(control, panels, K, [&](idx first, int n) {
       pack_transposed(w, p.H, N, gate, gates, first, n, out + first * lanes<R> * K);
     });

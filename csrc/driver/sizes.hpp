@@ -2,6 +2,7 @@
 // depends on the number of threads: the same problem gives the same bits for any.
 #pragma once
 #include "../cells/stage.hpp"
+#include "../gemm/pack.hpp"
 #include "../gemm/panels.hpp"
 #include "../gemm/tile.hpp"
 #include "../problem.hpp"
@@ -54,28 +55,49 @@ idx row_step(idx n) {
   return n > 0 && n * static_cast<idx>(sizeof(R)) % 2048 == 0 ? n + lanes<R> : n;
 }
 
+// Some units of a block, in memory that ends with them or goes on with what others may write.
+template <class R>
+[[gnu::always_inline]] inline Vec<R> load_units(const R* p, idx units) {
+  return units == lanes<R> ? load(p) : load_first(p, units);
+}
+template <class R>
+[[gnu::always_inline]] inline void store_units(R* p, Vec<R> v, idx units) {
+  if (units == lanes<R>)
+    store(p, v);
+  else
+    store_first(p, v, units);
+}
+// f(block, its units) for the blocks [first, last) of H units; units is a constant where the block
+// is full.
+template <class R, class F>
+[[gnu::always_inline]] inline void for_each_block(idx H, idx first, idx last, F&& f) {
+  const idx whole = smaller(last, H / lanes<R>);
+  for (idx block = first; block < whole; ++block) f(block, std::integral_constant<idx, lanes<R>>());
+  if (whole < last) f(whole, H % lanes<R>);
+}
+
 // Made once in each call of a kernel.
 template <class Cell, class R>
 struct Sizes {
-  idx H, blocks, units;  // units: H padded to whole vectors
-  idx longest;           // steps of the longest sequence
-  idx segments;          // one also where there are no steps
-  bool checkpoints;      // forward keeps the states before each segment only
-  idx state_step;        // between rows of a state
-  idx saved_step, delta_step;
-  bool deltas_apart;       // deltas have memory of their own, not that of the saved vectors
-  idx input_step;          // between rows of the input product
-  idx groups, group_rows;  // group_rows: of the largest group
-  idx sums_size;           // of recurrent sums at once, one panel at least
-  idx chunk;               // steps whose input product is formed at once
-  bool sliced;             // threads share the one group, each with some panels of units
-  double step_time;        // about how many nanoseconds one thread's recurrent product takes
-  idx poll_steps;          // steps of a backward pass between two looks for a stop
-  Panels back_panels;      // of the transposed W_aa
-  Panels input_panels;     // of the transposed W_ax
-  bool owns_gradients;     // each group adds to weight gradients of its own, chunk by chunk
-  bool delta_chunks;       // the deltas' own memory holds one chunk at a time
-  idx back_chunk;          // steps whose deltas give weight gradients at once
+  idx H, blocks, units;        // units: H padded to whole vectors
+  idx longest;                 // steps of the longest sequence
+  idx segments;                // one also where there are no steps
+  bool checkpoints;            // forward keeps the states before each segment only
+  idx state_step;              // between rows of a state
+  idx saved_step, delta_step;  // between rows of [slot][H]
+  bool deltas_apart;           // deltas have memory of their own, not that of the saved vectors
+  idx input_step;              // between rows of the input product
+  idx groups, group_rows;      // group_rows: of the largest group
+  idx sums_size;               // of recurrent sums at once, one panel at least
+  idx chunk;                   // steps whose input product is formed at once
+  bool sliced;                 // threads share the one group, each with some panels of units
+  double step_time;            // about how many nanoseconds one thread's recurrent product takes
+  idx poll_steps;              // steps of a backward pass between two looks for a stop
+  Panels back_panels;          // of the transposed W_aa
+  Panels input_panels;         // of the transposed W_ax
+  bool owns_gradients;         // each group adds to weight gradients of its own, chunk by chunk
+  bool delta_chunks;           // the deltas' own memory holds one chunk at a time
+  idx back_chunk;              // steps whose deltas give weight gradients at once
 
   explicit Sizes(const Problem<R>& p)
       : H(p.H),
@@ -85,9 +107,8 @@ struct Sizes {
         segments(p.T == 0 ? 1 : (p.T + p.segment - 1) / p.segment),
         checkpoints(p.segment < p.T),
         state_step(row_step<R>(p.H)),
-        saved_step(row_step<R>(Cell::saved * units)),
-        delta_step(Cell::saved == 0 || p.keep_saved ? row_step<R>(Cell::deltas * units)
-                                                    : saved_step),
+        saved_step(slots_step(Cell::saved)),
+        delta_step(Cell::saved == 0 || p.keep_saved ? slots_step(Cell::deltas) : saved_step),
         deltas_apart(Cell::saved == 0 || p.keep_saved),
         input_step(row_step<R>(Cell::deltas * units)),
         groups(p.groups),
@@ -107,6 +128,8 @@ struct Sizes {
         delta_chunks(owns_gradients && deltas_apart),
         back_chunk(owns_gradients ? chunk : steps_of(p, most_chunk_rows)) {}
 
+  // Whole vectors may be read of every slot.
+  idx slots_step(idx slots) const { return slots == 0 ? 0 : row_step<R>((slots - 1) * H + units); }
   idx weight_bytes(idx columns) const {
     return Cell::gates * H * columns * static_cast<idx>(sizeof(R));
   }

@@ -125,7 +125,7 @@ void dense_backward(const DenseProblem<R>& p, const Control& control, void* memo
   if (p.N == 0) std::memset(p.dW, 0, static_cast<std::size_t>(p.O * p.I) * sizeof(R));
   if (p.db != nullptr) std::memset(p.db, 0, static_cast<std::size_t>(p.O) * sizeof(R));
   for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int blocks) {
-    pack_transposed(p.W, p.O, p.I, only_gate, 1, block, blocks, m.W + block * lanes<R> * m.outputs);
+    pack_transposed(p.W, p.O, p.I, only_gate, 1, block, blocks, m.W + block * lanes<R> * p.O);
   });
   for (idx i = 0; i < dense_rows * m.outputs; ++i) m.rows[i] = 0;
   for (idx first = 0; first < p.N; first += dense_rows) {
@@ -138,16 +138,15 @@ void dense_backward(const DenseProblem<R>& p, const Control& control, void* memo
       m.left[r] = m.rows + r * m.outputs;
       m.right[r] = p.x + at * p.I;
     }
-    if (p.db != nullptr) add_column_sums(m.left, rows, m.outputs, p.O, only_gate, 1, p.db);
-    add_product(WeightProduct<R>{m.left, m.right, rows, p.I, m.outputs, p.O, only_gate, 0,
-                                 m.outputs, p.dW, first == 0},
-                m.product);
+    if (p.db != nullptr) add_column_sums(m.left, rows, p.O, only_gate, 1, p.db);
+    add_product(
+        WeightProduct<R>{m.left, m.right, rows, p.I, p.O, only_gate, 0, p.O, p.dW, first == 0},
+        m.product);
     if (p.dx == nullptr) continue;
     for_each_panel(0, m.inputs / lanes<R>, max_vectors, [&](idx block, int vectors) {
       const idx i = block * lanes<R>, width = vectors * lanes<R>;
       const idx valid = p.I - i < width ? p.I - i : width;
-      product(Tile<R>{m.rows, m.offset, 1, m.W + i * m.outputs, width, m.outputs, nullptr, 0,
-                      m.tile, width},
+      product(Tile<R>{m.rows, m.offset, 1, m.W + i * p.O, width, p.O, nullptr, 0, m.tile, width},
               rows, vectors);
       for (idx r = 0; r < rows; ++r)
         std::memcpy(p.dx + (first + r) * p.I + i, m.tile + r * width,

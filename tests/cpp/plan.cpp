@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "simd/baseline.hpp"  // a tier's vectors, for what follows
+
+#include "gemm/pack.hpp"
 #include "gemm/panels.hpp"
 
 namespace {
@@ -70,6 +73,16 @@ bool test_panels(idx blocks, idx widest, idx multiple) {
                 blocks);
 }
 
+// A panel has the vectors that its real units need, each gate of which has as many.
+bool test_panel_vectors(idx H) {
+  constexpr idx W = rnnfast::lanes<float>;
+  const idx last = (H - 1) / W, rest = H - last * W;
+  bool right = rnnfast::panel_vectors<float>(H, 4, last, 1) == (4 * rest + W - 1) / W;
+  for (idx block = 0; block < last; ++block)
+    right = right && rnnfast::panel_vectors<float>(H, 4, block, 1) == 4;
+  return expect(right, "vectors of a panel", H);
+}
+
 }  // namespace
 
 int main() {
@@ -78,5 +91,6 @@ int main() {
   for (idx blocks = 0; blocks < 70; ++blocks)
     for (idx widest : {1, 2, 4})
       for (idx multiple : {1, 2}) right = test_panels(blocks, widest, multiple) && right;
+  for (idx H = 1; H < 40; ++H) right = test_panel_vectors(H) && right;
   return right ? 0 : 1;
 }
