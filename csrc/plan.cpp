@@ -8,20 +8,19 @@
 namespace rnnfast {
 namespace {
 
-// Enough rows that a group makes use of each weight it reads; but several groups, since threads
-// take whole ones, unless the weights are so large that threads rather share them: each then reads
-// a part of them for many rows.
-idx group_rows(idx B, idx weight_bytes) {
+// Enough rows that a group makes use of each weight it reads; but several groups of nearly equal
+// size, since threads take whole ones: of two, four and more threads all end together. Weights that
+// are large threads rather share: each then reads a part of them for many rows.
+idx group_count(idx B, idx weight_bytes) {
   const bool large = weight_bytes > (idx(2) << 20);
-  if (large) {
-    const idx groups = (B + 63) / 64;
-    return groups == 0 ? 0 : (B + groups - 1) / groups;
-  }
-  if (B >= 128) return 16;
-  if (B >= 16) return 8;
-  if (B >= 8) return (B + 1) / 2;
-  return B;
+  auto multiple = [&](idx n, idx rows) { return n * ((B + n * rows - 1) / (n * rows)); };
+  if (large) return B <= 64 ? std::min(B, idx(1)) : multiple(2, 64);
+  if (B < 8) return std::min(B, idx(1));
+  if (B <= 16) return 2;
+  return B <= 32 ? 4 : multiple(8, 16);
 }
+
+idx largest_group(idx B, idx groups) { return groups == 0 ? 1 : (B + groups - 1) / groups; }
 
 // Packing the weights costs about as much as using them for this many rows.
 constexpr idx direct_rows = 4;
@@ -37,8 +36,8 @@ idx segment_steps(idx T, bool checkpoint) {
 // most of the time, but rows enough for the tiles of the input product.
 idx handover_steps(idx T, idx group_rows) {
   constexpr idx most_parts = 20, least_rows = 6;
-  const idx rows = std::max(group_rows, idx(1));
-  return std::max((T + most_parts - 1) / most_parts, (least_rows + rows - 1) / rows);
+  const idx parts = (T + most_parts - 1) / most_parts;
+  return std::max(parts, (least_rows + group_rows - 1) / group_rows);
 }
 
 // Fills in row and length.
@@ -70,7 +69,7 @@ double operations(idx steps, idx I, idx H, int gates) {
 template <class R>
 double effort(const Problem<R>& p, int gates, double steps) {
   constexpr double least_of_gate = 2000;
-  const double rows = static_cast<double>(std::max(p.group_rows, idx(1)));
+  const double rows = static_cast<double>(largest_group(p.B, p.groups));
   return std::max(steps * operations(1, p.I, p.H, gates), steps / rows * gates * least_of_gate);
 }
 
@@ -84,7 +83,7 @@ Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool c
   order_rows(plan, p.T, p.B, lengths);
   p.row = plan.row.data();
   p.length = plan.length.data();
-  p.group_rows = group_rows(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
+  p.groups = group_count(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
   p.segment = segment_steps(p.T, checkpoint);
   p.direct = !packed && p.T * p.B <= direct_rows;
   for (idx n : plan.length) plan.steps += static_cast<double>(n);
@@ -99,13 +98,13 @@ void plan_stack(Plan& plan, std::vector<Problem<R>>& problems, idx directions, i
   check_size({first.T, first.B, first.H * directions, count});  // what the layers read
   // the second direction begins where the layer below ends
   const bool follow = directions == 1 && count > 1;
-  problems[0].handover = follow ? handover_steps(first.T, first.group_rows) : 0;
+  problems[0].handover = follow ? handover_steps(first.T, largest_group(first.B, first.groups)) : 0;
   for (idx k = 1; k < count; ++k) {
     Problem<R>& p = problems[static_cast<std::size_t>(k)];
     check_size({p.I, p.H});
     p.row = first.row;
     p.length = first.length;
-    p.group_rows = first.group_rows;
+    p.groups = first.groups;
     p.segment = first.segment;
     p.handover = first.handover;
     p.direct = first.direct;

@@ -18,7 +18,7 @@ struct Plan {
 };
 
 // Decides from the sizes T, B, I and H of `p`, and fills in its row and length, which point into
-// the plan, group_rows, segment and direct. `gates` are the cell's; no `lengths` are all T;
+// the plan, groups, segment and direct. `gates` are the cell's; no `lengths` are all T;
 // `packed` says that the weights are packed already. Throws std::bad_alloc where an array of the
 // call would be larger than any memory.
 template <class R>

@@ -19,8 +19,9 @@ struct Problem {
   const idx* row;     // (B)
   const idx* length;  // (B), each 0..T
 
-  // Rows of the batch that share memory and are computed together; the same for any thread count.
-  idx group_rows;
+  // Into so many groups of nearly equal size the rows are divided, neighbours in that order, which
+  // share memory and are computed together; the same for any thread count. 0 without rows.
+  idx groups;
   // Steps kept for the backward pass at a time: T, or about sqrt(T) when checkpointing.
   idx segment;
 

@@ -21,7 +21,7 @@
 //   x_slot[g], r_slot[g]
 //              the slots of the gradients of W_ax x + b_a and of the recurrent sum of gate g. They
 //              are the same slot unless the cell uses the two sums apart (`split`); the slots of
-//              each side must be G neighbours
+//              each side must be G neighbours, those of the recurrent side the lower ones
 // and
 //   forward<stage>(Forward&)    z, x, prev, param -> saved, next
 //   backward<stage>(Backward&)  in reverse order of the stages: saved, prev, next, param, dstate

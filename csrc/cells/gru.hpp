@@ -12,10 +12,10 @@ namespace {
 struct GruAfter : CellOf<3> {
   static constexpr const char* name = "gru_after";
   static constexpr int states = 1;
-  static constexpr int saved = 4;   // n r z h_n
-  static constexpr int deltas = 4;  // of x_n, r, z, h_n: each side is three neighbours
-  static constexpr int x_slot[] = {1, 2, 0};
-  static constexpr int r_slot[] = {1, 2, 3};
+  static constexpr int saved = 4;   // h_n r z n
+  static constexpr int deltas = 4;  // of h_n, r, z, x_n: each side is three neighbours
+  static constexpr int x_slot[] = {1, 2, 3};
+  static constexpr int r_slot[] = {1, 2, 0};
 
   template <int stage, class R, class S>
   [[gnu::always_inline]] static void forward(S& s) {
@@ -23,22 +23,22 @@ struct GruAfter : CellOf<3> {
     auto r = sigmoid<R>(s.z[0]), z = sigmoid<R>(s.z[1]);
     auto n = tanh<R>(fma(r, h_n, s.x[2]));
     s.next[0] = fma(z, a_prev - n, n);
-    s.saved[0] = n;
+    s.saved[0] = h_n;
     s.saved[1] = r;
     s.saved[2] = z;
-    s.saved[3] = h_n;
+    s.saved[3] = n;
   }
 
   template <int stage, class R, class S>
   [[gnu::always_inline]] static void backward(S& s) {
-    auto n = s.saved[0], r = s.saved[1], z = s.saved[2], h_n = s.saved[3];
+    auto h_n = s.saved[0], r = s.saved[1], z = s.saved[2], n = s.saved[3];
     auto a_prev = s.prev[0], da = s.dstate[0];
     auto one = splat<typename S::Vector>(R(1));
     auto dx_n = da * (one - z) * (one - n * n);  // a = (1 - z) n + ..., n = tanh(x_n + ...)
-    s.delta[0] = dx_n;
+    s.delta[3] = dx_n;
     s.delta[1] = dx_n * h_n * r * (one - r);         // n = tanh(x_n + r h_n)
     s.delta[2] = da * (a_prev - n) * z * (one - z);  // a = n + z (a_prev - n)
-    s.delta[3] = dx_n * r;                           // n = tanh(x_n + r h_n)
+    s.delta[0] = dx_n * r;                           // n = tanh(x_n + r h_n)
     s.dstate[0] = da * z;                            // a = ... + z a_prev
   }
 };

@@ -65,9 +65,10 @@ struct Stage {
   static constexpr int gates = end - begin;
   static constexpr Side x = side_of(Cell::x_slot, begin, end);
   static constexpr Side r = side_of(Cell::r_slot, begin, end);
-  static constexpr int first_slot = x.first < r.first ? x.first : r.first;
-  static constexpr int slots = (x.first > r.first ? x.first : r.first) + gates - first_slot;
+  static constexpr int first_slot = r.first;
+  static constexpr int slots = x.first + gates - first_slot;
   static constexpr bool split = slots != gates;
+  static_assert(r.first <= x.first, "the recurrent side has the lower slots");
   // A panel is one block of units with all its gates, or several blocks where one gate would leave
   // the tile too narrow.
   static constexpr int blocks_per_panel = split || gates > 2 ? 1 : gates == 2 ? 2 : max_vectors;
@@ -77,6 +78,7 @@ struct Stage {
                 "the deltas of a step are written over its saved vectors");
   static_assert(declares_writers<Cell>() && declares_stages<Cell>());
 };
+
 template <class Cell>
 constexpr Side all_x = side_of(Cell::x_slot, 0, Cell::gates);
 
@@ -88,17 +90,6 @@ template <class Cell, class F>
 [[gnu::always_inline]] inline void for_each_stage(F&& f) {
   for_stages(f, std::make_integer_sequence<int, Cell::stages>());
 }
-
-// The most blocks in a panel of any stage.
-template <class Cell, int... s>
-constexpr int widest_of(std::integer_sequence<int, s...>) {
-  int widest = 0;
-  ((widest = Stage<Cell, s>::blocks_per_panel > widest ? Stage<Cell, s>::blocks_per_panel : widest),
-   ...);
-  return widest;
-}
-template <class Cell>
-constexpr int widest_panel = widest_of<Cell>(std::make_integer_sequence<int, Cell::stages>());
 
 }  // namespace
 }  // namespace rnnfast

@@ -12,7 +12,7 @@ namespace {
 template <class R>
 struct BackRows {
   idx count, H, units;
-  idx first_unit, last_unit;
+  idx first_block, last_block;
   const R* saved;
   idx saved_step;
   R* delta;
@@ -29,46 +29,46 @@ struct BackRows {
   R* dparam;
 };
 
+// A block of row r, which has so many units.
+template <class Cell, int s, class R, class Units>
+[[gnu::always_inline]] inline void backward_block(const BackRows<R>& rows, idx r, idx block,
+                                                  Units units) {
+  const idx unit = block * lanes<R>, state = r * rows.state_step + unit;
+  const R* saved = rows.saved + r * rows.saved_step + unit;
+  R* delta = rows.delta + r * rows.delta_step + unit;
+  Backward<Cell, Vec<R>> d = {};
+  for (int i = 0; i < Cell::saved; ++i) d.saved[i] = load_units(saved + i * rows.H, units);
+  for (int i = 0; i < Cell::states; ++i) {
+    d.prev[i] = load(rows.prev[i] + state);
+    d.next[i] = load(rows.next[i] + state);
+    d.dstate[i] = load(rows.dstate[i] + state);
+  }
+  for (int i = 0; i < Cell::params; ++i) d.param[i] = load(rows.param + i * rows.units + unit);
+  if constexpr (s == Cell::stages - 1) {
+    if (rows.da != nullptr) {
+      const idx at = rows.da_offset[r] + unit;
+      const Vec<R> da = load_units(rows.da + at, units);
+      d.dstate[0] += rows.mask == nullptr ? da : da * load_units(rows.mask + at, units);
+    }
+  } else {
+    d.doperand = load(rows.doperand + state);
+  }
+  Cell::template backward<s, R>(d);
+  for (int i = 0; i < Cell::deltas; ++i)
+    if (Cell::delta_by[i] == s) store_units(delta + i * rows.H, d.delta[i], units);
+  for (int i = 0; i < Cell::states; ++i) store(rows.dstate[i] + state, d.dstate[i]);
+  for (int i = 0; i < Cell::params; ++i) {
+    R* const dparam = rows.dparam + i * rows.units + unit;
+    store(dparam, load(dparam) + d.dparam[i]);
+  }
+}
+
 template <class Cell, int s, class R>
 void backward_rows(const BackRows<R>& rows) noexcept {
-  using V = Vec<R>;
-  constexpr idx W = lanes<R>;
-  constexpr bool is_last = s == Cell::stages - 1;
   for (idx r = 0; r < rows.count; ++r)
-    for (idx unit = rows.first_unit; unit < rows.last_unit; unit += W) {
-      const idx state = r * rows.state_step + unit, real = rows.H - unit;
-      R* delta = rows.delta + r * rows.delta_step + unit;
-      Backward<Cell, V> d = {};
-      for (int i = 0; i < Cell::saved; ++i)
-        d.saved[i] = load(rows.saved + r * rows.saved_step + i * rows.units + unit);
-      for (int i = 0; i < Cell::states; ++i) {
-        d.prev[i] = load(rows.prev[i] + state);
-        d.next[i] = load(rows.next[i] + state);
-        d.dstate[i] = load(rows.dstate[i] + state);
-      }
-      for (int i = 0; i < Cell::params; ++i) d.param[i] = load(rows.param + i * rows.units + unit);
-      if constexpr (is_last) {
-        if (rows.da != nullptr) {
-          auto read = [&](const R* from) {
-            from += rows.da_offset[r] + unit;
-            return real >= W ? load(from) : load_first(from, real);
-          };
-          const V da = read(rows.da);
-          d.dstate[0] += rows.mask == nullptr ? da : da * read(rows.mask);
-        }
-      } else {
-        d.doperand = load(rows.doperand + state);
-      }
-      Cell::template backward<s, R>(d);
-      // a lane beyond H is 0 even where a NaN or Inf would make it NaN
-      for (int i = 0; i < Cell::deltas; ++i)
-        if (Cell::delta_by[i] == s)
-          store(delta + i * rows.units, real < W ? first_lanes(d.delta[i], real) : d.delta[i]);
-      for (int i = 0; i < Cell::states; ++i) store(rows.dstate[i] + state, d.dstate[i]);
-      for (int i = 0; i < Cell::params; ++i)
-        store(rows.dparam + i * rows.units + unit,
-              load(rows.dparam + i * rows.units + unit) + d.dparam[i]);
-    }
+    for_each_block<R>(rows.H, rows.first_block, rows.last_block, [&](idx block, auto units) {
+      backward_block<Cell, s>(rows, r, block, units);
+    });
 }
 
 template <class Cell, class R>
@@ -81,8 +81,8 @@ class BackwardPass {
         packed_(segment.packed),
         back_(segment.work.back),
         steps_(segment, group),
-        first_block_(gang.first_block(sizes_.blocks, sizes_.slice)),
-        last_block_(gang.last_block(sizes_.blocks, sizes_.slice)),
+        first_panel_(gang.first(sizes_.back_panels.count)),
+        last_panel_(gang.last(sizes_.back_panels.count)),
         carry_(segment.work.carry[group]),
         arena_(segment.work.scratch.of(slot)),
         scratch_(arena_, sizes_, p_) {
@@ -152,8 +152,8 @@ class BackwardPass {
     rows.count = active;
     rows.H = sizes_.H;
     rows.units = sizes_.units;
-    rows.first_unit = first_block_ * lanes<R>;
-    rows.last_unit = last_block_ * lanes<R>;
+    rows.first_block = sizes_.back_panels.first_block(first_panel_);
+    rows.last_block = sizes_.back_panels.first_block(last_panel_);
     rows.saved = steps_.tape.saved + at * steps_.g.rows * sizes_.saved_step;
     rows.saved_step = sizes_.saved_step;
     rows.delta = steps_.delta_row(sizes_, s);
@@ -183,18 +183,18 @@ class BackwardPass {
     R* out = s == 0 ? carry_.dstate[0] : scratch_.doperand;
     const R* init = s == 0 ? out : nullptr;
     const TransposedWeights<R> w = {
-        St::r.gate,   St::gates, p_.W_aa, p_.H, p_.H, sizes_.units, back_.in_place(p_, p_.H),
-        back_.W_aa[s]};
+        St::r.gate, St::gates, p_.W_aa, p_.H, p_.H, back_.in_place(p_, p_.H), back_.W_aa[s]};
     Tile<R> t = {};
-    t.left = rows.delta + St::r.first * sizes_.units;
+    t.left = rows.delta + St::r.first * sizes_.H;
     t.offset = scratch_.delta_offset;
     t.out_step = sizes_.state_step;
-    for_each_panel(first_block_, last_block_, sizes_.back_panel, back, [&](idx block, int vectors) {
-      const idx column = block * lanes<R>;
-      t.init = init == nullptr ? nullptr : init + column;
-      t.out = out + column;
-      carry_back(w, t, column, vectors, rows.count);
-    });
+    for_each_panel(sizes_.back_panels, first_panel_, last_panel_, back,
+                   [&](idx block, int vectors) {
+                     const idx column = block * lanes<R>;
+                     t.init = init == nullptr ? nullptr : init + column;
+                     t.out = out + column;
+                     carry_back(w, t, column, vectors, rows.count);
+                   });
     if constexpr (s > 0) stage_back<s - 1>(rows, back);
   }
 
@@ -204,7 +204,7 @@ class BackwardPass {
   const Packed<Cell, R>& packed_;
   const PackedBack<Cell, R>& back_;
   GroupSteps<Cell, R> steps_;
-  idx first_block_, last_block_;  // the units that this thread owns
+  idx first_panel_, last_panel_;  // whose units this thread owns
   Carry<Cell, R> carry_;
   Arena arena_;
   BackwardScratch<Cell, R> scratch_;

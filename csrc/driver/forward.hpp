@@ -29,47 +29,47 @@ struct StepRows {
   const R* param;
 };
 
-template <class Cell, int s, class R>
-void forward_rows(const StepRows<R>& rows) noexcept {
-  using V = Vec<R>;
+// A block of row r, which has so many units.
+template <class Cell, int s, class R, class Units>
+[[gnu::always_inline]] inline void forward_block(const StepRows<R>& rows, idx r, idx block,
+                                                 Units units) {
   using St = Stage<Cell, s>;
   constexpr idx W = lanes<R>;
+  const idx b = block - rows.first_block, unit = block * W, state = r * rows.state_step + unit;
+  const R* sums = rows.sums + r * rows.sums_step + b * St::gates * W;
+  Forward<Cell, Vec<R>> f = {};
+  for (int j = 0; j < St::gates; ++j) {
+    f.z[St::r.gate[j]] = load(sums + j * units);
+    if constexpr (St::split)
+      f.x[St::x.gate[j]] = load(rows.input + r * rows.input_step + b * St::slots * W +
+                                (St::x.first - St::first_slot + j) * units);
+  }
+  for (int i = 0; i < Cell::states; ++i) f.prev[i] = load(rows.prev[i] + state);
+  for (int i = 0; i < Cell::params; ++i) f.param[i] = load(rows.param + i * rows.units + unit);
+  R* saved = rows.saved == nullptr ? nullptr : rows.saved + r * rows.saved_step + unit;
+  if constexpr (s > 0)
+    for (int i = 0; i < Cell::saved; ++i)
+      if (Cell::saved_by[i] < s) f.saved[i] = load_units(saved + i * rows.H, units);
+  Cell::template forward<s, R>(f);
+  if (saved != nullptr)
+    for (int i = 0; i < Cell::saved; ++i)
+      if (Cell::saved_by[i] == s) store_units(saved + i * rows.H, f.saved[i], units);
+  if constexpr (s == St::last) {
+    for (int i = 0; i < Cell::states; ++i) store(rows.next[i] + state, f.next[i]);
+    if (rows.a == nullptr) return;
+    const idx at = rows.a_offset[r] + unit;
+    const bool masked = rows.mask != nullptr;
+    store_units(rows.a + at, masked ? f.next[0] * load_units(rows.mask + at, units) : f.next[0],
+                units);
+  }
+}
+
+template <class Cell, int s, class R>
+void forward_rows(const StepRows<R>& rows) noexcept {
   for (idx r = 0; r < rows.count; ++r)
-    for (idx b = 0; b < rows.blocks; ++b) {
-      const idx unit = (rows.first_block + b) * W, state = r * rows.state_step + unit;
-      Forward<Cell, V> f = {};
-      for (int j = 0; j < St::gates; ++j) {
-        f.z[St::r.gate[j]] = load(rows.sums + r * rows.sums_step + (b * St::gates + j) * W);
-        if constexpr (St::split)
-          f.x[St::x.gate[j]] = load(rows.input + r * rows.input_step +
-                                    (b * St::slots + St::x.first - St::first_slot + j) * W);
-      }
-      for (int i = 0; i < Cell::states; ++i) f.prev[i] = load(rows.prev[i] + state);
-      for (int i = 0; i < Cell::params; ++i) f.param[i] = load(rows.param + i * rows.units + unit);
-      R* saved = rows.saved == nullptr ? nullptr : rows.saved + r * rows.saved_step + unit;
-      if constexpr (s > 0)
-        for (int i = 0; i < Cell::saved; ++i)
-          if (Cell::saved_by[i] < s) f.saved[i] = load(saved + i * rows.units);
-      Cell::template forward<s, R>(f);
-      if (saved != nullptr)
-        for (int i = 0; i < Cell::saved; ++i)
-          if (Cell::saved_by[i] == s) store(saved + i * rows.units, f.saved[i]);
-      if constexpr (s == St::last) {
-        for (int i = 0; i < Cell::states; ++i) store(rows.next[i] + state, f.next[i]);
-        if (rows.a == nullptr) continue;
-        R* a = rows.a + rows.a_offset[r] + unit;
-        const idx real = rows.H - unit;
-        V out = f.next[0];
-        if (rows.mask != nullptr) {
-          const R* mask = rows.mask + rows.a_offset[r] + unit;
-          out *= real >= W ? load(mask) : load_first(mask, real);
-        }
-        if (real >= W)
-          store(a, out);
-        else
-          store_first(a, out, real);
-      }
-    }
+    for_each_block<R>(
+        rows.H, rows.first_block, rows.first_block + rows.blocks,
+        [&](idx block, auto units) { forward_block<Cell, s>(rows, r, block, units); });
 }
 
 template <class Cell, class R>
@@ -83,8 +83,6 @@ class ForwardPass {
         sizes_(sizes),
         packed_(packed),
         g_(p, group),
-        first_block_(gang.first_block(sizes_.blocks, sizes_.slice)),
-        last_block_(gang.last_block(sizes_.blocks, sizes_.slice)),
         arena_(scratch),
         scratch_(arena_, sizes_) {
     for (idx r = 0; r < g_.rows; ++r) {
@@ -95,7 +93,11 @@ class ForwardPass {
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
       const idx panel = g_.rows * St::blocks_per_panel * St::gates * lanes<R>;
-      batch_[s] = sizes_.sums_size / panel * St::blocks_per_panel;
+      Own& own = own_[s];
+      own.panels = sizes_.template panels<St>();
+      own.first = gang.first(own.panels.count);
+      own.last = gang.last(own.panels.count);
+      own.batch = sizes_.sums_size / panel;
     });
     fill_split_bias();
   }
@@ -150,17 +152,15 @@ class ForwardPass {
 
  private:
   // The recurrent sum of a split gate starts from b_aa, which stands in the input product's own
-  // slot for it and is not written again.
+  // slot for it, the first, and is not written again.
   void fill_split_bias() {
     using St = Stage<Cell, 0>;
-    if constexpr (St::split) {
-      constexpr int slot = St::x.first == 0 ? St::slots - 1 : 0;
+    if constexpr (St::split)
       for (idx row = 0; row < sizes_.chunk * sizes_.group_rows; ++row)
         for (idx b = 0; b < sizes_.blocks; ++b) {
-          idx at = (b * St::slots + slot) * lanes<R>;
+          const idx at = b * St::slots * lanes<R>;
           store(scratch_.input + row * sizes_.input_step + at, load(packed_.bias_x + at));
         }
-    }
   }
 
   // W_ax x + b for the active rows of steps [first, last), row after row; returns their number.
@@ -173,10 +173,10 @@ class ForwardPass {
     }
     for_each_stage<Cell>([&](auto s) {
       using St = Stage<Cell, s>;
-      for_each_panel(first_block_, last_block_, St::blocks_per_panel, [&](idx block, int blocks) {
-        idx at =
-            (St::first_slot * sizes_.blocks + block * St::slots + (St::x.first - St::first_slot)) *
-            lanes<R>;
+      const Own& own = own_[s];
+      for_each_panel(own.panels, own.first, own.last, false, [&](idx block, int blocks) {
+        const idx at = (St::first_slot * sizes_.blocks + block * St::slots) * lanes<R> +
+                       (St::x.first - St::first_slot) * block_units<R>(sizes_.H, block);
         multiply<St>(
             {p_.x, scratch_.x_offset, p_.W_ax, p_.I, sizes_.H, St::x.gate, St::gates, block, blocks,
              packed_.bias_x + at, 0, scratch_.input + at, sizes_.input_step},
@@ -189,7 +189,7 @@ class ForwardPass {
   template <class St>
   void multiply(const Dots<R>& d, const R* packed, idx rows) const {
     if (p_.direct) return dots(d, rows);
-    const int vectors = d.blocks * St::gates;
+    const int vectors = panel_vectors<R>(d.H, St::gates, d.first_block, d.blocks);
     product(Tile<R>{d.left, d.offset, 1, packed + d.first_block * St::gates * lanes<R> * d.K,
                     vectors * lanes<R>, d.K, d.init, d.init_step, d.out, d.out_step},
             rows, vectors);
@@ -243,19 +243,19 @@ class ForwardPass {
   void step(StepRows<R>& rows, const R* input, bool back) {
     for_each_stage<Cell>([&](auto stage) {
       using St = Stage<Cell, stage>;
-      constexpr idx per_panel = St::blocks_per_panel;
-      const R* left = stage == 0 ? rows.prev[0] : rows.saved + Cell::operand[stage] * sizes_.units;
+      const Own& own = own_[stage];
+      const R* left = stage == 0 ? rows.prev[0] : rows.saved + Cell::operand[stage] * sizes_.H;
       const idx* offset = stage == 0 ? scratch_.state_offset : scratch_.saved_offset;
-      for_each_panel(first_block_, last_block_, batch_[stage], back, [&](idx first, int batch) {
+      for_each_panel(own.first, own.last, own.batch, back, [&](idx panel, int batch) {
+        const idx first = own.panels.first_block(panel);
         rows.first_block = first;
-        rows.blocks = batch;
-        rows.sums_step = batch * St::gates * lanes<R>;
+        rows.blocks = own.panels.first_block(panel + batch) - first;
+        rows.sums_step = rows.blocks * St::gates * lanes<R>;
         rows.input = input + (St::first_slot * sizes_.blocks + first * St::slots) * lanes<R>;
-        const R* init = rows.input + (St::r.first - St::first_slot) * lanes<R>;
-        for_each_panel(first, first + batch, per_panel, back, [&](idx block, int blocks) {
+        for_each_panel(own.panels, panel, panel + batch, back, [&](idx block, int blocks) {
           const idx before = (block - first) * lanes<R>;
           multiply<St>({left, offset, p_.W_aa, sizes_.H, sizes_.H, St::r.gate, St::gates, block,
-                        blocks, init + before * St::slots, sizes_.input_step,
+                        blocks, rows.input + before * St::slots, sizes_.input_step,
                         scratch_.sums + before * St::gates, rows.sums_step},
                        packed_.W_aa[stage], rows.count);
         });
@@ -288,10 +288,13 @@ class ForwardPass {
   const Sizes<Cell, R>& sizes_;
   const Packed<Cell, R>& packed_;
   Group<R> g_;
-  idx first_block_, last_block_;  // the units that this thread owns
-  // blocks that the cell works on at once, as many as `sums` holds: its chains of dependent
-  // operations overlap
-  idx batch_[Cell::stages];
+  // The panels of a stage that this thread owns, and how many of them the cell works on at once: as
+  // many as `sums` holds, since its chains of dependent operations overlap.
+  struct Own {
+    Panels panels;
+    idx first, last, batch;
+  };
+  Own own_[Cell::stages];
   Arena arena_;
   ForwardScratch<Cell, R> scratch_;
 };

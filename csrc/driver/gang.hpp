@@ -37,11 +37,9 @@ class Gang {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  // The blocks of units that this thread owns, in whole slices.
-  idx first_block(idx blocks, idx slice) const { return blocks / slice * rank_ / size_ * slice; }
-  idx last_block(idx blocks, idx slice) const {
-    return rank_ + 1 == size_ ? blocks : blocks / slice * (rank_ + 1) / size_ * slice;
-  }
+  // The panels of units that this thread owns: [first, last) of so many.
+  idx first(idx panels) const { return panels * rank_ / size_; }
+  idx last(idx panels) const { return panels * (rank_ + 1) / size_; }
 
   // Returns when every thread of the gang has called it as often.
   void wait() {

@@ -24,35 +24,35 @@ class Gradients {
 
   // dx of steps [first, last), all columns.
   void input_gradient(idx first, idx last) {
-    input_gradient(first, last, 0, round_up<R>(p_.I) / lanes<R>);
+    input_gradient(first, last, 0, sizes_.input_panels.count);
   }
-  // The same for some blocks of columns.
-  void input_gradient(idx first, idx last, idx first_block, idx last_block) {
+  // The same for some panels of columns.
+  void input_gradient(idx first, idx last, idx first_panel, idx last_panel) {
     if (p_.dx == nullptr) return;
     const Group<R>& g = steps_.g;
     const idx rows = collect(first, last, all_x<Cell>.first);
     for (idx r = 0; r < rows; ++r) scratch_.delta_offset[r] = scratch_.delta_rows[r] - steps_.delta;
-    const TransposedWeights<R> w = {
-        all_x<Cell>.gate,         Cell::gates, p_.W_ax, p_.I, p_.H, sizes_.units,
-        back_.in_place(p_, p_.I), back_.W_ax};
+    const TransposedWeights<R> w = {all_x<Cell>.gate,         Cell::gates, p_.W_ax, p_.I, p_.H,
+                                    back_.in_place(p_, p_.I), back_.W_ax};
     Tile<R> t = {};
     t.left = steps_.delta;
     t.offset = scratch_.delta_offset;
     t.out = scratch_.tile;
-    for_each_panel(first_block, last_block, max_vectors, [&](idx block, int vectors) {
-      if (stopped()) return;
-      const idx column = block * lanes<R>, width = vectors * lanes<R>;
-      const idx valid = smaller(p_.I - column, width);
-      t.out_step = width;
-      carry_back(w, t, column, vectors, rows);
-      idx at = 0, active = g.rows;
-      for (idx s = first; s < last; ++s) {
-        active = g.active(s, active);
-        for (idx r = 0; r < active; ++r, ++at)
-          std::memcpy(p_.dx + g.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
-                      scratch_.tile + at * width, valid * sizeof(R));
-      }
-    });
+    for_each_panel(sizes_.input_panels, first_panel, last_panel, false,
+                   [&](idx block, int vectors) {
+                     if (stopped()) return;
+                     const idx column = block * lanes<R>, width = vectors * lanes<R>;
+                     const idx valid = smaller(p_.I - column, width);
+                     t.out_step = width;
+                     carry_back(w, t, column, vectors, rows);
+                     idx at = 0, active = g.rows;
+                     for (idx s = first; s < last; ++s) {
+                       active = g.active(s, active);
+                       for (idx r = 0; r < active; ++r, ++at)
+                         std::memcpy(p_.dx + g.offset(p_, r, s, p_.dx_t, p_.dx_b) + column,
+                                     scratch_.tile + at * width, valid * sizeof(R));
+                     }
+                   });
   }
 
   // Adds steps [first, last) to the gradients of the weights, their rows [part, part + 1) / parts;
@@ -61,8 +61,7 @@ class Gradients {
                         bool fresh) {
     const idx rows = collect(first, last, all_x<Cell>.first);
     if (part == 0 && w.db_a != nullptr)
-      add_column_sums(scratch_.delta_rows, rows, sizes_.units, sizes_.H, all_x<Cell>.gate,
-                      Cell::gates, w.db_a);
+      add_column_sums(scratch_.delta_rows, rows, p_.H, all_x<Cell>.gate, Cell::gates, w.db_a);
     if (w.dW_ax != nullptr) {
       collect_operands(first, last, [&](idx r, idx s) {
         return p_.x + steps_.g.offset(p_, r, s, p_.x_t, p_.x_b);
@@ -73,13 +72,12 @@ class Gradients {
       using St = Stage<Cell, s>;
       collect(first, last, St::r.first);
       if (part == 0 && w.db_aa != nullptr)
-        add_column_sums(scratch_.delta_rows, rows, sizes_.units, sizes_.H, St::r.gate, St::gates,
-                        w.db_aa);
+        add_column_sums(scratch_.delta_rows, rows, p_.H, St::r.gate, St::gates, w.db_aa);
       if (w.dW_aa == nullptr) return;
       collect_operands(first, last, [&](idx r, idx t) -> const R* {
         const idx row = (t - steps_.first) * steps_.g.rows + r;
         if constexpr (s == 0) return steps_.tape.state[0] + row * sizes_.state_step;
-        return steps_.tape.saved + row * sizes_.saved_step + Cell::operand[s] * sizes_.units;
+        return steps_.tape.saved + row * sizes_.saved_step + Cell::operand[s] * p_.H;
       });
       add(rows, St::gates, St::r.gate, p_.H, w.dW_aa, part, parts, fresh);
     });
@@ -95,7 +93,7 @@ class Gradients {
       active = steps_.g.active(s, active);
       for (idx r = 0; r < active; ++r)
         scratch_.delta_rows[rows++] =
-            steps_.delta_row(sizes_, s) + r * sizes_.delta_step + slot * sizes_.units;
+            steps_.delta_row(sizes_, s) + r * sizes_.delta_step + slot * p_.H;
     }
     return rows;
   }
@@ -109,17 +107,16 @@ class Gradients {
   }
 
   void add(idx rows, int gates, const int* gate, idx N, R* C, idx part, idx parts, bool fresh) {
-    const idx strips = (gates * sizes_.units + strip_rows - 1) / strip_rows;
+    const idx strips = (gates * p_.H + strip_rows - 1) / strip_rows;
     const idx end = strips * (part + 1) / parts * strip_rows;
     const WeightProduct<R> product = {scratch_.delta_rows,
                                       scratch_.operand_rows,
                                       rows,
                                       N,
-                                      sizes_.units,
-                                      sizes_.H,
+                                      p_.H,
                                       gate,
                                       strips * part / parts * strip_rows,
-                                      smaller(end, gates * sizes_.units),
+                                      smaller(end, gates * p_.H),
                                       C,
                                       fresh};
     add_product(product, scratch_.product, [&] { return stopped(); });
@@ -140,7 +137,7 @@ constexpr idx least_part_strips = 4;
 
 template <class Cell, class R>
 idx most_weight_parts(const Sizes<Cell, R>& sizes) {
-  const idx strips = (Cell::gates * sizes.units + strip_rows - 1) / strip_rows;
+  const idx strips = (Cell::gates * sizes.H + strip_rows - 1) / strip_rows;
   return larger(1, strips / least_part_strips);
 }
 
@@ -152,7 +149,7 @@ void share_chunk(const Segment<Cell, R>& segment, const GroupSteps<Cell, R>& ste
                  idx to, bool fresh) {
   const Problem<R>& p = segment.p;
   const idx parts = smaller(segment.control.threads, most_weight_parts(segment.sizes));
-  const idx piece_steps = larger(1, chunk_piece_rows / p.group_rows);
+  const idx piece_steps = larger(1, chunk_piece_rows / segment.sizes.group_rows);
   const idx pieces = p.dx == nullptr ? 0 : (to - from + piece_steps - 1) / piece_steps;
   parallel(segment.control, parts + pieces, [&](idx task, int slot) {
     Gradients<Cell, R> gradients(segment, steps, slot);
@@ -194,23 +191,21 @@ class InputGradientTasks {
         steps_(steps),
         first_(first),
         last_(last),
-        piece_(
-            smaller(segment.sizes.back_chunk, larger(1, shared_piece_rows / segment.p.group_rows))),
-        pieces_((last - first + piece_ - 1) / piece_),
-        blocks_(round_up<R>(segment.p.I) / lanes<R>) {}
+        piece_(smaller(segment.sizes.back_chunk,
+                       larger(1, shared_piece_rows / segment.sizes.group_rows))),
+        pieces_((last - first + piece_ - 1) / piece_) {}
 
-  idx count() const { return (blocks_ + max_vectors - 1) / max_vectors * pieces_; }
+  idx count() const { return segment_.sizes.input_panels.count * pieces_; }
   void run(idx task, int slot) const {
-    const idx from = first_ + task % pieces_ * piece_, block = task / pieces_ * max_vectors;
+    const idx from = first_ + task % pieces_ * piece_, panel = task / pieces_;
     Gradients<Cell, R>(segment_, steps_, slot)
-        .input_gradient(from, smaller(from + piece_, last_), block,
-                        smaller(block + max_vectors, blocks_));
+        .input_gradient(from, smaller(from + piece_, last_), panel, panel + 1);
   }
 
  private:
   const Segment<Cell, R>& segment_;
   const GroupSteps<Cell, R>& steps_;
-  idx first_, last_, piece_, pieces_, blocks_;
+  idx first_, last_, piece_, pieces_;
 };
 
 // All of the segment's steps, by all threads.

@@ -29,10 +29,12 @@ struct Group {
   idx rows, steps;    // steps: the longest length
 
   Group(const Problem<R>& p, idx group)
-      : row(p.row + group * p.group_rows),
-        length(p.length + group * p.group_rows),
-        rows(smaller(p.B - group * p.group_rows, p.group_rows)),
+      : row(p.row + first_row(p, group)),
+        length(p.length + first_row(p, group)),
+        rows(first_row(p, group + 1) - first_row(p, group)),
         steps(length[0]) {}
+
+  static idx first_row(const Problem<R>& p, idx group) { return p.B * group / p.groups; }
 
   // Rows that have a step s; `hint` is the number at a neighbouring step.
   idx active(idx s, idx hint) const {
@@ -73,14 +75,13 @@ struct Packed {
 
 template <class Cell, class R>
 struct PackedBack {
-  R* W_ax;                // k over [x slot][unit], columns I
-  R* W_aa[Cell::stages];  // k over [r slot of the stage][unit], columns H
+  R* W_ax;                // k over [x slot][H], columns I
+  R* W_aa[Cell::stages];  // k over [r slot of the stage][H], columns H
 
   PackedBack(Arena& arena, const Sizes<Cell, R>& sizes, const Problem<R>& p) {
-    W_ax = arena.take<R>(in_place(p, p.I) ? 0 : Cell::gates * sizes.units * round_up<R>(p.I));
+    W_ax = arena.take<R>(in_place(p, p.I) ? 0 : Cell::gates * sizes.H * round_up<R>(p.I));
     for_each_stage<Cell>([&](auto s) {
-      W_aa[s] =
-          arena.take<R>(in_place(p, p.H) ? 0 : Stage<Cell, s>::gates * sizes.units * sizes.units);
+      W_aa[s] = arena.take<R>(in_place(p, p.H) ? 0 : Stage<Cell, s>::gates * sizes.H * sizes.units);
     });
   }
 
@@ -92,7 +93,7 @@ struct PackedBack {
 template <class Cell, class R>
 struct Tape {
   R* state[Cell::states];  // (steps + 1, rows, state_step)
-  R* saved;                // (steps, rows, saved_step)
+  R* saved;                // (steps, rows, saved_step): rows of [slot][H]
 
   Tape() = default;
   Tape(Arena& arena, const Sizes<Cell, R>& sizes, const Group<R>& g, idx steps) {

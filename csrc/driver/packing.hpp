@@ -8,17 +8,22 @@
 namespace rnnfast {
 namespace {
 
-// f(first block, blocks) for every panel, on all threads where the panels are large, each taking
-// neighbours: those that it may use later. A block is `length` vectors.
+// f(first panel, last panel) for parts of all panels, on all threads where the panels are large,
+// each taking neighbours: those that it may use later.
 template <class F>
-void for_panels(const Control& control, idx blocks, idx per_panel, idx length, F&& f) {
-  const idx panels = (blocks + per_panel - 1) / per_panel;
-  const idx size = blocks * length * vector_bytes;
-  const idx parts = larger(1, smaller(size / panel_bytes, control.threads));
-  parallel(control, parts, [&](idx part, int) {
-    const idx end = smaller(panels * (part + 1) / parts * per_panel, blocks);
-    for_each_panel(panels * part / parts * per_panel, end, per_panel, [&](idx first, int n) {
-      if (!control.interrupted(control.team)) f(first, n);
+void share_panels(const Control& control, idx panels, idx bytes, F&& f) {
+  const idx parts = larger(1, smaller(bytes / panel_bytes, control.threads));
+  parallel(control, parts,
+           [&](idx part, int) { f(panels * part / parts, panels * (part + 1) / parts); });
+}
+
+// f(first block, blocks) for every panel. A block is `length` vectors.
+template <class F>
+void for_panels(const Control& control, const Panels& panels, idx length, F&& f) {
+  const idx bytes = panels.first_block(panels.count) * length * vector_bytes;
+  share_panels(control, panels.count, bytes, [&](idx first, idx last) {
+    for_each_panel(panels, first, last, false, [&](idx block, int blocks) {
+      if (!control.interrupted(control.team)) f(block, blocks);
     });
   });
 }
@@ -31,10 +36,10 @@ void pack_bias(const Problem<R>& p, const Sizes<Cell, R>& sizes, R* out) {
   auto add = [&](const R* bias, const Side& side) {
     for (idx b = 0; bias != nullptr && b < sizes.blocks; ++b)
       for (int j = 0; j < St::gates; ++j) {
-        R* to = out + (b * St::slots + side.first - St::first_slot + j) * lanes<R>;
-        const idx unit = b * lanes<R>, valid = p.H - unit;
-        const R* from = bias + side.gate[j] * p.H + unit;
-        store(to, load(to) + (valid < lanes<R> ? load_first(from, valid) : load(from)));
+        const idx units = block_units<R>(p.H, b);
+        R* to = out + b * St::slots * lanes<R> + (side.first - St::first_slot + j) * units;
+        const R* from = bias + side.gate[j] * p.H + b * lanes<R>;
+        store_units(to, load_units(to, units) + load_units(from, units), units);
       }
   };
   add(p.b_a, St::x);
@@ -49,7 +54,7 @@ void pack_weights(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Contro
     pack_bias<St>(p, sizes, packed.bias_x);
     if (p.direct) return;
     auto pack_side = [&](const R* w, idx K, const Side& side, R* out) {
-      for_panels(control, sizes.blocks, St::blocks_per_panel, St::gates * K, [&](idx first, int n) {
+      for_panels(control, sizes.template panels<St>(), St::gates * K, [&](idx first, int n) {
         pack_gates(w, p.H, K, side.gate, St::gates, first, n,
                    out + first * St::gates * lanes<R> * K);
       });
@@ -68,18 +73,19 @@ void pack_weights(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Contro
 template <class Cell, class R>
 void pack_back(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Control& control,
                const PackedBack<Cell, R>& back) {
-  auto pack_side = [&](const R* w, idx N, idx per_panel, const int* gate, int gates, R* out) {
+  auto pack_side = [&](const R* w, idx N, const Panels& panels, const int* gate, int gates,
+                       R* out) {
     if (back.in_place(p, N)) return;
-    const idx K = gates * sizes.units;
-    for_panels(control, round_up<R>(N) / lanes<R>, per_panel, K, [&](idx first, int n) {
+    const idx K = gates * sizes.H;
+    for_panels(control, panels, K, [&](idx first, int n) {
       pack_transposed(w, p.H, N, gate, gates, first, n, out + first * lanes<R> * K);
     });
   };
   if (p.dx != nullptr)
-    pack_side(p.W_ax, p.I, max_vectors, all_x<Cell>.gate, Cell::gates, back.W_ax);
+    pack_side(p.W_ax, p.I, sizes.input_panels, all_x<Cell>.gate, Cell::gates, back.W_ax);
   for_each_stage<Cell>([&](auto s) {
     using St = Stage<Cell, s>;
-    pack_side(p.W_aa, p.H, sizes.back_panel, St::r.gate, St::gates, back.W_aa[s]);
+    pack_side(p.W_aa, p.H, sizes.back_panels, St::r.gate, St::gates, back.W_aa[s]);
   });
 }
 

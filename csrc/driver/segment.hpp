@@ -62,7 +62,7 @@ struct TransposedWeights {
   const int* gate;
   int gates;
   const R* W;
-  idx N, H, units;
+  idx N, H;
   bool in_place;
   const R* packed;  // unless in_place
 };
@@ -73,7 +73,7 @@ void carry_back(const TransposedWeights<R>& w, Tile<R> t, idx column, int vector
   t.k_step = 1;
   t.init_step = t.out_step;
   if (!w.in_place) {
-    t.K = w.gates * w.units;
+    t.K = w.gates * w.H;
     t.panel = w.packed + column * t.K;
     t.panel_step = vectors * lanes<R>;
     return product(t, rows, vectors);
@@ -83,7 +83,7 @@ void carry_back(const TransposedWeights<R>& w, Tile<R> t, idx column, int vector
   for (int j = 0; j < w.gates; ++j) {
     t.panel = w.W + w.gate[j] * w.H * w.N + column;
     product(t, rows, vectors);
-    t.left += w.units;
+    t.left += w.H;
     t.init = t.out;
   }
 }

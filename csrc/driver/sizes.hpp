@@ -2,6 +2,8 @@
 // depends on the number of threads: the same problem gives the same bits for any.
 #pragma once
 #include "../cells/stage.hpp"
+#include "../gemm/pack.hpp"
+#include "../gemm/panels.hpp"
 #include "../gemm/tile.hpp"
 #include "../problem.hpp"
 #include "gang.hpp"
@@ -27,8 +29,8 @@ constexpr idx slice_bytes = 24 * 1024;
 // With this much of W_aa, and as much again of W_ax, one thread's second-level cache is too small:
 // two threads on one layer are then faster than on one each.
 constexpr idx far_bytes = 512 * 1024;
-// A slice is never one block alone, since a tile of two has more sums under way.
-constexpr idx least_slice_blocks = 2;
+// Nor does a thread get one block alone, since a tile of two has more sums under way.
+constexpr idx least_thread_blocks = 2;
 // A thread packs so much in a few microseconds: below that another one is not worth calling.
 constexpr idx panel_bytes = 64 * 1024;
 // dx after a chunk, in pieces for the threads: a multiple of the heights of full tiles (3 and 6),
@@ -57,29 +59,49 @@ idx row_step(idx n) {
   return n > 0 && n * static_cast<idx>(sizeof(R)) % 2048 == 0 ? n + lanes<R> : n;
 }
 
+// Some units of a block, in memory that ends with them or goes on with what others may write.
+template <class R>
+[[gnu::always_inline]] inline Vec<R> load_units(const R* p, idx units) {
+  return units == lanes<R> ? load(p) : load_first(p, units);
+}
+template <class R>
+[[gnu::always_inline]] inline void store_units(R* p, Vec<R> v, idx units) {
+  if (units == lanes<R>)
+    store(p, v);
+  else
+    store_first(p, v, units);
+}
+// f(block, its units) for the blocks [first, last) of H units; units is a constant where the block
+// is full.
+template <class R, class F>
+[[gnu::always_inline]] inline void for_each_block(idx H, idx first, idx last, F&& f) {
+  const idx whole = smaller(last, H / lanes<R>);
+  for (idx block = first; block < whole; ++block) f(block, std::integral_constant<idx, lanes<R>>());
+  if (whole < last) f(whole, H % lanes<R>);
+}
+
 // Made once in each call of a kernel.
 template <class Cell, class R>
 struct Sizes {
-  idx H, blocks, units;  // units: H padded to whole vectors
-  idx longest;           // steps of the longest sequence
-  idx segments;          // one also where there are no steps
-  bool checkpoints;      // forward keeps the states before each segment only
-  idx state_step;        // between rows of a state
-  idx saved_step, delta_step;
-  bool deltas_apart;  // deltas have memory of their own, not that of the saved vectors
-  idx input_step;     // between rows of the input product
-  idx group_rows, groups;
-  idx sums_size;        // of recurrent sums at once, one panel at least
-  idx chunk;            // steps whose input product is formed at once
-  idx slice;            // blocks of units: threads that share a group own whole slices
-  int most_threads;     // that it is worth sharing a group between
-  bool sliced;          // threads share the one group
-  double step_time;     // about how many nanoseconds one thread's recurrent product takes
-  idx poll_steps;       // steps of a backward pass between two looks for a stop
-  idx back_panel;       // blocks of units in a panel of the transposed W_aa
-  bool owns_gradients;  // each group adds to weight gradients of its own, chunk by chunk
-  bool delta_chunks;    // the deltas' own memory holds one chunk at a time
-  idx back_chunk;       // steps whose deltas give weight gradients at once
+  idx H, blocks, units;        // units: H padded to whole vectors
+  idx longest;                 // steps of the longest sequence
+  idx segments;                // one also where there are no steps
+  bool checkpoints;            // forward keeps the states before each segment only
+  idx state_step;              // between rows of a state
+  idx saved_step, delta_step;  // between rows of [slot][H]
+  bool deltas_apart;           // deltas have memory of their own, not that of the saved vectors
+  idx input_step;              // between rows of the input product
+  idx groups, group_rows;      // group_rows: of the largest group
+  idx sums_size;               // of recurrent sums at once, one panel at least
+  idx chunk;                   // steps whose input product is formed at once
+  bool sliced;                 // threads share the one group, each with some panels of units
+  double step_time;            // about how many nanoseconds one thread's recurrent product takes
+  idx poll_steps;              // steps of a backward pass between two looks for a stop
+  Panels back_panels;          // of the transposed W_aa
+  Panels input_panels;         // of the transposed W_ax
+  bool owns_gradients;         // each group adds to weight gradients of its own, chunk by chunk
+  bool delta_chunks;           // the deltas' own memory holds one chunk at a time
+  idx back_chunk;              // steps whose deltas give weight gradients at once
 
   explicit Sizes(const Problem<R>& p)
       : H(p.H),
@@ -89,24 +111,22 @@ struct Sizes {
         segments(p.T == 0 ? 1 : (p.T + p.segment - 1) / p.segment),
         checkpoints(p.segment < p.T),
         state_step(row_step<R>(p.H)),
-        saved_step(row_step<R>(Cell::saved * units)),
-        delta_step(Cell::saved == 0 || p.keep_saved ? row_step<R>(Cell::deltas * units)
-                                                    : saved_step),
+        saved_step(slots_step(Cell::saved)),
+        delta_step(Cell::saved == 0 || p.keep_saved ? slots_step(Cell::deltas) : saved_step),
         deltas_apart(Cell::saved == 0 || p.keep_saved),
         input_step(row_step<R>(Cell::deltas * units)),
-        group_rows(p.group_rows),
-        groups(group_rows == 0 ? 0 : (p.B + group_rows - 1) / group_rows),
+        groups(p.groups),
+        group_rows(groups == 0 ? 0 : (p.B + groups - 1) / groups),
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
         chunk(p.handover > 0 ? smaller(p.handover, input_chunk(p)) : input_chunk(p)),
-        slice(blocks >= 2 * max_vectors ? max_vectors
-                                        : larger(widest_panel<Cell>, least_slice_blocks)),
-        most_threads(static_cast<int>(smaller(blocks / slice, weight_bytes(p.H) / slice_bytes))),
-        sliced(groups == 1 && most_threads > 1),
+        sliced(groups == 1 &&
+               smaller(blocks / least_thread_blocks, weight_bytes(p.H) / slice_bytes) > 1),
         step_time(static_cast<double>(weight_bytes(p.H)) *
                   (group_rows < few_rows ? 1 / few_rows_speed
                                          : static_cast<double>(group_rows) / row_speed)),
         poll_steps(larger(1, static_cast<idx>(poll_time / (step_time + 1)))),
-        back_panel(sliced ? slice : max_vectors),
+        back_panels(blocks, max_vectors, panel_multiple()),
+        input_panels(round_up<R>(p.I) / lanes<R>, max_vectors, 1),
         owns_gradients(!sliced && (groups == 1 || weight_bytes(p.I + p.H) <= own_gradient_bytes)),
         delta_chunks(owns_gradients && deltas_apart),
         back_chunk(owns_gradients ? input_chunk(p) : steps_of(p, most_chunk_rows)) {}
@@ -114,9 +134,11 @@ struct Sizes {
   // For the only group of rows of `chains` that may run at the same time.
   Teams teams(idx threads, idx chains) const {
     if (!sliced) return {chains, 1};
-    return divide_threads(threads, chains, most_threads, weight_bytes(H) > far_bytes);
+    return divide_threads(threads, chains, most_threads(), weight_bytes(H) > far_bytes);
   }
 
+  // Whole vectors may be read of every slot.
+  idx slots_step(idx slots) const { return slots == 0 ? 0 : row_step<R>((slots - 1) * H + units); }
   idx weight_bytes(idx columns) const {
     return Cell::gates * H * columns * static_cast<idx>(sizeof(R));
   }
@@ -124,6 +146,19 @@ struct Sizes {
   idx input_chunk(const Problem<R>& p) const {
     const idx rows = input_bytes / (input_step * static_cast<idx>(sizeof(R)));
     return steps_of(p, larger(rows, least_chunk_rows));
+  }
+  // Where threads share the units they are so divided that two threads get as much.
+  idx panel_multiple() const { return sliced ? 2 : 1; }
+  // Of the weights of a stage.
+  template <class St>
+  Panels panels() const {
+    return Panels(blocks, St::blocks_per_panel, panel_multiple());
+  }
+  // Threads that it is worth sharing a group between.
+  int most_threads() const {
+    idx most = smaller(back_panels.count, weight_bytes(H) / slice_bytes);
+    for_each_stage<Cell>([&](auto s) { most = smaller(most, panels<Stage<Cell, s>>().count); });
+    return static_cast<int>(most);
   }
   // Steps that make about `rows` rows of the group, one at least.
   idx steps_of(const Problem<R>& p, idx rows) const {

@@ -7,7 +7,7 @@ namespace rnnfast {
 namespace {
 
 // The gates of some blocks of units, as a panel of the same blocks gives them:
-// out[m][block][j][lane] = init[m][...] + sum over k of left[m][k] * w[gate[j] * H + unit][k].
+// out[m][block][j][unit] = init[m][...] + sum over k of left[m][k] * w[gate[j] * H + unit][k].
 template <class R>
 struct Dots {
   const R* left;
@@ -58,7 +58,7 @@ void dots(const Dots<R>& d, idx rows) noexcept {
       const idx unit = (d.first_block + b) * W;
       const idx valid = d.H - unit < W ? d.H - unit : W;
       for (int j = 0; j < d.gates; ++j) {
-        const idx at = (b * d.gates + j) * W;
+        const idx at = b * d.gates * W + j * valid;
         const Vec<R> sum =
             dot(d.w + (d.gate[j] * d.H + unit) * d.K, d.left + d.offset[m], d.K, valid);
         store(d.out + m * d.out_step + at, load(d.init + m * d.init_step + at) + sum);

@@ -23,8 +23,7 @@ struct WeightProduct {
   const R* const* left;   // [k]: rows of deltas, from the first slot of the side on
   const R* const* right;  // [k]: rows of N
   idx K, N;
-  idx units;  // m runs over [gate][units], of which H are real
-  idx H;
+  idx H;            // m runs over [gate][H]
   const int* gate;  // row block of C that the gate-th block of m adds to
   idx m_first, m_last;
   R* C;  // (G*H, N)
@@ -51,16 +50,24 @@ struct WeightProductScratch {
         offset(arena.take<idx>(strip_rows)) {}
 };
 
-// Adds the real part of a finished tile at the edge of C, or writes it.
+// Whether rows m up to m + height of the product are neighbours in C.
+template <class R>
+bool are_neighbours(const WeightProduct<R>& t, idx m, int height) {
+  const idx first = m / t.H, last = (m + height - 1) / t.H;
+  for (idx gate = first; gate < last; ++gate)
+    if (t.gate[gate + 1] != t.gate[gate] + 1) return false;
+  return true;
+}
+
+// Adds a finished tile to C, or writes it, where it crosses an edge of C or goes to rows apart.
 template <class R>
 void add_tile(const WeightProduct<R>& t, bool fresh, idx m, int height, idx column, int vectors,
               const R* tile) {
   const idx width = vectors * lanes<R>;
   const idx valid = t.N - column < width ? t.N - column : width;
-  idx gate = m / t.units, unit = m % t.units;
+  idx gate = m / t.H, unit = m % t.H;
   for (int i = 0; i < height; ++i, ++unit) {
-    if (unit == t.units) ++gate, unit = 0;
-    if (unit >= t.H) continue;
+    if (unit == t.H) ++gate, unit = 0;
     R* c = t.C + (t.gate[gate] * t.H + unit) * t.N + column;
     for (idx n = 0; n < valid; n += lanes<R>) {
       const Vec<R> sum = load(tile + i * width + n);
@@ -111,8 +118,8 @@ void add_product(const WeightProduct<R>& t, const WeightProductScratch<R>& scrat
         const int vectors = vectors_at(column);
         for (idx m = 0; m < rows; m += strip_rows) {
           const int height = static_cast<int>(rows - m < strip_rows ? rows - m : strip_rows);
-          const idx gate = (block + m) / t.units, unit = (block + m) % t.units;
-          const bool inside = unit + height <= t.H && column + vectors * W <= t.N;
+          const idx gate = (block + m) / t.H, unit = (block + m) % t.H;
+          const bool inside = column + vectors * W <= t.N && are_neighbours(t, block + m, height);
           R* const out = inside ? t.C + (t.gate[gate] * t.H + unit) * t.N + column : tile;
           const idx out_step = inside ? t.N : vectors * W;
           for (idx i = 0; i < K; i += sum_block) {
@@ -139,8 +146,7 @@ void add_product(const WeightProduct<R>& t, const WeightProductScratch<R>& scrat
 // The same sum against a right operand of ones: the gradient of a bias, in two levels of short
 // sums.
 template <class R>
-void add_column_sums(const R* const* left, idx K, idx units, idx H, const int* gate, int gates,
-                     R* C) {
+void add_column_sums(const R* const* left, idx K, idx H, const int* gate, int gates, R* C) {
   constexpr idx short_sum = 16;
   for (int g = 0; g < gates; ++g)
     for (idx u = 0; u < H; u += lanes<R>) {
@@ -148,7 +154,7 @@ void add_column_sums(const R* const* left, idx K, idx units, idx H, const int* g
       for (idx k = 0; k < K; k += short_sum) {
         const idx end = K - k < short_sum ? K : k + short_sum;
         Vec<R> sum = {};
-        for (idx i = k; i < end; ++i) sum += load(left[i] + g * units + u);
+        for (idx i = k; i < end; ++i) sum += load(left[i] + g * H + u);
         total += sum;
       }
       R* c = C + gate[g] * H + u;

@@ -25,6 +25,19 @@ constexpr int only_gate[] = {0};
 
 inline idx divide_up(idx a, idx b) { return (a + b - 1) / b; }
 
+// f(first block, blocks) for every panel of the widest kind, on all threads where they are large. A
+// block is `length` vectors.
+template <class F>
+void share_wide_panels(const Control& control, idx blocks, idx length, F&& f) {
+  const idx panels = divide_up(blocks, max_vectors);
+  share_panels(control, panels, blocks * length * vector_bytes, [&](idx first, idx last) {
+    const idx end = smaller(last * max_vectors, blocks);
+    for_each_panel(first * max_vectors, end, max_vectors, [&](idx block, int n) {
+      if (!control.interrupted(control.team)) f(block, n);
+    });
+  });
+}
+
 // How the work is divided, and where the weights lie.
 template <class R>
 struct DenseForward {
@@ -90,7 +103,7 @@ void dense_forward(const DenseProblem<R>& p, const Control& control, void* memor
   clear_row(m.bias + p.O, m.blocks * lanes<R> - p.O);
   const bool pack_first = m.row_blocks > 1;  // else where the panel is used
   if (pack_first)
-    for_panels(control, m.blocks, max_vectors, p.I, [&](idx block, int n) { m.pack(p, block, n); });
+    share_wide_panels(control, m.blocks, p.I, [&](idx block, int n) { m.pack(p, block, n); });
   parallel(control, m.tasks, [&](idx task, int) {
     const idx first = task % m.row_blocks * dense_rows, rows = smaller(p.N - first, dense_rows);
     const idx from = task / m.row_blocks * m.task_blocks;
@@ -114,7 +127,7 @@ void dense_forward(const DenseProblem<R>& p, const Control& control, void* memor
 // sum is divided; dx into panels of blocks of rows.
 template <class R>
 struct DenseBackward {
-  idx row_blocks, outputs;  // outputs: O padded
+  idx row_blocks;
   idx blocks, panels;       // of columns of x
   bool in_place;            // dx reads the weights where they lie
   idx parts, tasks;         // of dW, and with those of dx
@@ -126,14 +139,13 @@ struct DenseBackward {
 
   DenseBackward(Arena& arena, const DenseProblem<R>& p, int threads)
       : row_blocks(divide_up(p.N, dense_rows)),
-        outputs(round_up<R>(p.O)),
         blocks(round_up<R>(p.I) / lanes<R>),
         panels(divide_up(blocks, max_vectors)),
         in_place(p.N <= dense_direct_rows && p.I % lanes<R> == 0),
         parts(
             smaller(divide_up(p.O, strip_rows), larger(threads, divide_up(p.O, dense_strip_rows)))),
         tasks(parts + (p.dx == nullptr ? 0 : row_blocks * panels)),
-        W(in_place || p.dx == nullptr ? nullptr : arena.take<R>(blocks * lanes<R> * outputs)),
+        W(in_place || p.dx == nullptr ? nullptr : arena.take<R>(blocks * lanes<R> * p.O)),
         dz(p.g2 == Activation::identity ? nullptr : arena.take<R>(p.N * p.O)),
         left(arena.take<const R*>(p.N)),
         right(arena.take<const R*>(p.N)) {
@@ -143,9 +155,9 @@ struct DenseBackward {
     scratch = arena.take<char>(smaller(threads, tasks) * static_cast<idx>(scratch_size));
   }
 
-  R* panel(idx block) const { return W + block * lanes<R> * outputs; }
+  R* panel(const DenseProblem<R>& p, idx block) const { return W + block * lanes<R> * p.O; }
   void pack(const DenseProblem<R>& p, idx block, int n) const {
-    pack_transposed(p.W, p.O, p.I, only_gate, 1, block, n, panel(block));
+    pack_transposed(p.W, p.O, p.I, only_gate, 1, block, n, panel(p, block));
   }
 };
 
@@ -185,9 +197,8 @@ void dense_weight_gradients(const DenseProblem<R>& p, const DenseBackward<R>& m,
   if (p.N == 0) return clear_row(p.dW + first * p.I, (last - first) * p.I);
   Arena arena(m.scratch + static_cast<std::size_t>(slot) * m.scratch_size);
   const WeightProductScratch<R> scratch(arena, p.I);
-  add_product(
-      WeightProduct<R>{m.left, m.right, p.N, p.I, p.O, p.O, only_gate, first, last, p.dW, true},
-      scratch, [&] { return control.interrupted(control.team); });
+  add_product(WeightProduct<R>{m.left, m.right, p.N, p.I, p.O, only_gate, first, last, p.dW, true},
+              scratch, [&] { return control.interrupted(control.team); });
 }
 
 // Of some neighbouring rows one panel of dx.
@@ -198,7 +209,7 @@ void dense_input_gradient(const DenseProblem<R>& p, const DenseBackward<R>& m, i
   idx offset[dense_rows];
   for (idx r = 0; r < rows; ++r) offset[r] = r * p.O;
   const idx i = block * lanes<R>, width = vectors * lanes<R>;
-  const R* const panel = m.in_place ? p.W + i : m.panel(block);
+  const R* const panel = m.in_place ? p.W + i : m.panel(p, block);
   product(Tile<R>{m.left[first], offset, 1, panel, m.in_place ? p.I : width, p.O, nullptr, 0, tile,
                   width},
           rows, vectors);
@@ -221,8 +232,7 @@ void dense_backward(const DenseProblem<R>& p, const Control& control, void* memo
     });
   const bool pack_first = m.row_blocks > 1;  // else where the panel is used
   if (pack_first && p.dx != nullptr)
-    for_panels(control, m.blocks, max_vectors, m.outputs,
-               [&](idx block, int n) { m.pack(p, block, n); });
+    share_wide_panels(control, m.blocks, p.O, [&](idx block, int n) { m.pack(p, block, n); });
   const idx strips = divide_up(p.O, strip_rows);
   parallel(control, m.tasks, [&](idx task, int slot) {
     if (control.interrupted(control.team)) return;

@@ -18,8 +18,8 @@ namespace test {
 
 // The kernels' free choices: none of them may change more than the rounding of a result.
 struct Setting {
-  idx group_rows;
-  idx segment;  // steps kept for the backward pass at a time
+  idx group_rows;  // at most
+  idx segment;     // steps kept for the backward pass at a time
   int threads = 1;
   bool keep_saved = false;          // run backward twice
   bool batch_first = false;         // the sequences' layout
@@ -181,7 +181,7 @@ class Layer {
     p_.reverse = case_.reverse;
     p_.row = rows_.data();
     p_.length = lengths_.data();
-    p_.group_rows = std::min(setting_.group_rows, case_.B);
+    p_.groups = (case_.B + setting_.group_rows - 1) / setting_.group_rows;
     p_.segment = std::max<idx>(1, std::min(setting_.segment, case_.T));
     p_.keep_saved = setting_.keep_saved;
     p_.direct = setting_.direct;
