@@ -59,7 +59,7 @@ void cross_entropy_lanes(const CrossEntropyProblem<R>& p, idx n, idx valid) {
   using V = Vec<R>;
   constexpr idx W = lanes<R>;
   R e[few_logits * W], most[W], sum[W], factor[W] = {};  // e: [k][lane]
-  pack_rows_as_lanes(p.z + n * p.O, p.O, valid, e, W, lanes<R>);
+  pack_rows_as_lanes(p.z + n * p.O, p.O, valid, e, W, W);
   V top = splat<V>(static_cast<R>(-__builtin_inf())), total = {};
   for (idx k = 0; k < p.O; ++k) top = larger_lanes<R>(top, load(e + k * W));
   for (idx k = 0; k < p.O; ++k) {
