@@ -23,6 +23,7 @@ constexpr double long_operations = 5e5;
 // some time until the next. Nobody notices a tenth of a second between a key and its answer, and
 // chunks of steps come in between.
 constexpr auto look_every = std::chrono::milliseconds(30);
+constexpr auto most_between = std::chrono::milliseconds(100);
 constexpr int waits_between_looks = 20;
 
 // How long to wait for threads to join a gang. A thread takes 60 microseconds and more to wake. For
@@ -123,8 +124,8 @@ bool Runner::interrupted(void* team) {
   const FlushDenormals::Pause pause(*self->flush_);
   if (self->cancelled_(self->context_)) self->stop_ = true;
   const auto after = std::chrono::steady_clock::now();
-  self->next_look_ = after + std::max<decltype(after - before)>(
-                                 look_every, waits_between_looks * (after - before));
+  self->next_look_ = after + std::clamp<std::chrono::steady_clock::duration>(
+                                 waits_between_looks * (after - before), look_every, most_between);
   return self->stop_;
 }
 

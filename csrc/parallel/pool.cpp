@@ -56,6 +56,7 @@ class Pool {
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     if (threads > tasks) threads = static_cast<int>(tasks);
     if (threads <= 1 || tasks > Offer::most || !is_free(busy, ask)) {
+      busy = {};
       for (idx i = 0; i < tasks; ++i) task(context, i, 0);
       return 1;
     }
@@ -72,7 +73,8 @@ class Pool {
                std::chrono::nanoseconds longest, void (*task)(void*, int, int), void* context) {
     std::unique_lock<std::mutex> busy(busy_, std::defer_lock);
     threads = std::min(threads, processors());
-    if (threads <= 1 || !is_free(busy, ask)) {
+    if (threads <= 1 || !is_free(busy, ask) || is_far(longest)) {
+      busy = {};
       task(context, 0, 1);
       return 1;
     }
@@ -83,13 +85,14 @@ class Pool {
     const int not_called = job_.threads - 1 - called;
     while (offer_.left() > not_called && Clock::now() - began_ < patience) relax();
     const int there = job_.threads - static_cast<int>(offer_.close());
-    if (there > 1 && gangs_++ % gangs_per_measurement == 0) measure_handover();
+    Clock::duration waited{0};
+    if (there > 1 && until_measurement_-- == 0) waited = measure_handover();
     const int size = handover_ > longest ? 1 : there;
     gang_size_.store(size, std::memory_order_release);
     task(context, 0, size);
-    wait_for_others(there - 1, nullptr, nullptr);
+    waited += wait_for_others(there - 1, nullptr, nullptr);
     // each thread's, which slices of unequal size make a quarter of the time
-    const Clock::duration waited(long_waits_.load(std::memory_order_relaxed) / size);
+    waited += Clock::duration(long_waits_.load(std::memory_order_relaxed) / size);
     if (waited > (Clock::now() - began_) / 3) leave_alone(waited);
     return size;
   }
@@ -113,7 +116,7 @@ class Pool {
     void (*gang)(void*, int, int);  // instead of tasks
   };
 
-  static constexpr unsigned gangs_per_measurement = 16;
+  static constexpr int gangs_per_measurement = 16;
 
   // Whether a job may use other threads; `busy` is then locked.
   bool is_free(std::unique_lock<std::mutex>& busy, Ask ask) {
@@ -121,9 +124,14 @@ class Pool {
     const auto now = Clock::now();
     wake_ = ask != Ask::awake || now - began_ < long_spin_time;
     began_ = now;
-    if (ask == Ask::always || now >= alone_until_) return true;
-    busy.unlock();
-    return false;
+    return ask == Ask::always || now >= alone_until_;
+  }
+
+  // Whether the hand-over took longer than that when it was last measured, not long ago.
+  bool is_far(std::chrono::nanoseconds longest) {
+    if (handover_ <= longest || until_measurement_ == 0) return false;
+    --until_measurement_;
+    return true;
   }
 
   // A thread that shares its processor with other work is put aside for milliseconds now and then,
@@ -191,8 +199,11 @@ class Pool {
   // How long the caller and the thread of rank 1, which both wait in the gang, take to pass a
   // number there and back. It depends on where they run just then: on a virtual machine, or where
   // the processors do not all share a cache, it may grow fivefold from one moment to the next.
-  void measure_handover() {
+  // Returns how long that took.
+  Clock::duration measure_handover() {
     constexpr int goes = 2, turns = 3;
+    const auto begin = Clock::now();
+    until_measurement_ = gangs_per_measurement - 1;
     handover_ = std::chrono::nanoseconds::max();
     for (int go = 0; go < goes; ++go) {
       const auto since = Clock::now();
@@ -205,6 +216,7 @@ class Pool {
       const std::chrono::nanoseconds taken = Clock::now() - since;
       handover_ = std::min(handover_, taken / turns);
     }
+    return Clock::now() - begin;
   }
 
   // For those that took a place: the only ones that may hold up the caller. Returns how long.
@@ -264,7 +276,7 @@ class Pool {
   alignas(128) std::atomic<int> there_{0};
   alignas(128) std::atomic<int> back_{0};
   std::atomic<Clock::rep> long_waits_{0};  // how long they took, of all threads of a gang
-  unsigned gangs_ = 0;
+  int until_measurement_ = 0;              // gangs
   std::chrono::nanoseconds handover_{0};
 };
 

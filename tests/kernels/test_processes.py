@@ -36,9 +36,11 @@ for problem, result in zip(problems, want, strict=True):
 
 resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 took_part = set()
-for _ in range(100):  # now there are
+for _ in range(10_000):  # now there are; on a busy machine they come late
     assert_same_bits(problems[0].vjp(functional), want[0])
     took_part.add(_rnnfast._last_threads())
+    if max(took_part) > 1:
+        break
 print(max(took_part) > 1)
 """
 
