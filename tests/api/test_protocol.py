@@ -203,6 +203,10 @@ def test_arguments_left_out(kind: type[Layer]) -> None:
     assert Recurrent("lstm", 3, 4).config() == shared | {"cell": "lstm"}
 
 
+def test_names_without_bias() -> None:
+    assert list(rnnfast.GRU(3, 4, bias=False).params) == ["weight_ih_l0", "weight_hh_l0"]
+
+
 @pytest.mark.parametrize(("kind", "options"), OPTIONS)
 def test_config_is_the_arguments(kind: type[Layer], options: dict[str, Any]) -> None:
     """All of them differ from the defaults; a layer written as JSON, or copied, does the same."""
