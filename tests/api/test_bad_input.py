@@ -137,6 +137,7 @@ CALLS: list[Case] = [
         lambda: lstm(x(), [5, 3, 2, 1]), TypeError,
         r"^state is \[5, 3, 2, 1\], expected a state: lengths is the third argument, lengths=",
     ),
+    (lambda: lstm(x(T, 1, I), [5]), TypeError, r"^state is \[5\], expected a state: lengths is th"),
     (lambda: gru(x(B, T, I), np.array([5, 3])), TypeError, r"^state is array\(\[5, 3\]\), expe"),
     (lambda: dense(x(), (5, 3)), TypeError, r"^state is \(5, 3\), expected a state: lengths is"),
     (lambda: stateless(x(), [5, 3]), TypeError, r"^state is \[5, 3\], expected a state: lengths"),

@@ -269,6 +269,13 @@ def test_gradient_through_dropout(name: str) -> None:
             assert gradient[index] == pytest.approx((above - below) / 2e-5, abs=2e-9)
 
 
+def test_dense_of_one_input() -> None:
+    layer = rnnfast.Dense(1, 1000, rng=1)
+    assert 0.95 < np.abs(layer.params["weight"]).max() <= 1
+    y, _, pullback = layer.vjp(np.ones((2, 1), np.float32))
+    assert list(pullback(y, skip="weight").params) == ["bias"]
+
+
 def test_masks_of_a_chain_differ() -> None:
     chain = rnnfast.Sequential(rnnfast.Dropout(0.5), rnnfast.Dropout(0.5))
     kept = chain.vjp(np.ones((40, 10, 10), np.float32), rng=3)[0] > 0

@@ -226,6 +226,10 @@ def test_out_of_a_chain_of_any_size() -> None:
     x_t, out = np.ones((2, I), np.float32), np.empty((2, I), np.float32)
     assert rnnfast.Sequential(rnnfast.Dropout()).stream(2).step(x_t, out) is out
     assert_array_equal(out, x_t)
+    assert rnnfast.Sequential(rnnfast.Dropout()).stream().step(x_t[0] + 1, out[0]).shape == (I,)
+    assert_array_equal(out[0], 2)
+    with pytest.raises(ValueError, match=r"^out has shape \(2, 3\), expected \(2, 4\)"):
+        rnnfast.Dense(I, 4).stream(2).step(x_t, out)
 
 
 def test_state_is_a_copy() -> None:
