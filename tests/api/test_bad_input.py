@@ -79,6 +79,10 @@ CONSTRUCTORS: list[Case] = [
         ValueError, r"layers\[2\] = Dense\(4, 2\) has input_size 4, expected 8",
     ),
     (
+        lambda: Sequential(Embedding(5, 3), Dense(4, 2)),
+        ValueError, r"layers\[1\] = Dense\(4, 2\) has input_size 4, expected 3",
+    ),
+    (
         lambda: Sequential(LSTM(3, 4), Dense(4, 2, dtype="float64")),
         TypeError, r"layers\[1\] = Dense.* has dtype float64, expected float32",
     ),
@@ -133,6 +137,7 @@ CALLS: list[Case] = [
         lambda: lstm(x(), [5, 3, 2, 1]), TypeError,
         r"^state is \[5, 3, 2, 1\], expected a state: lengths is the third argument, lengths=",
     ),
+    (lambda: lstm(x(T, 1, I), [5]), TypeError, r"^state is \[5\], expected a state: lengths is th"),
     (lambda: gru(x(B, T, I), np.array([5, 3])), TypeError, r"^state is array\(\[5, 3\]\), expe"),
     (lambda: dense(x(), (5, 3)), TypeError, r"^state is \(5, 3\), expected a state: lengths is"),
     (lambda: stateless(x(), [5, 3]), TypeError, r"^state is \[5, 3\], expected a state: lengths"),
@@ -146,6 +151,10 @@ CALLS: list[Case] = [
     ),
     (lambda: LSTM(np.array([3, 4]), 4), TypeError, r"^input_size is a int64 ndarray of shape \(2,"),
     (lambda: lstm(x(), many), TypeError, r"state is a ndarray, expected a tuple of 2"),
+    (lambda: lstm(x(), ()), ValueError, r"state has 0 parts, expected 2"),
+    (lambda: stateless(x(), ()), ValueError, r"state has 0 parts, expected 2"),
+    (lambda: gru(x(B, T, I), x(H)), ValueError, r"state has shape \(6,\), expected \(1, 4, 6\)"),
+    (lambda: gru(x(B, T, I), x(1, B, H).astype(int)), TypeError, r"state has dtype int64, expec"),
     (lambda: lstm(x(), (many,)), ValueError, r"state has 1 parts, expected 2"),
     (
         lambda: lstm(x(), (many, many[1:])), ValueError,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -147,6 +148,13 @@ def test_containers(suffix: str, tmp_path: Path) -> None:
 
 
 @every_suffix
+def test_layer_without_inputs(suffix: str, tmp_path: Path) -> None:
+    """Its array holds nothing, and says by its shape how many outputs there are."""
+    io.save(tmp_path / f"model{suffix}", rnnfast.Dense(0, 5, bias=False))
+    assert io.load(tmp_path / f"model{suffix}").params["weight"].shape == (5, 0)
+
+
+@every_suffix
 def test_tied_layers_stay_tied(suffix: str, tmp_path: Path) -> None:
     gru = rnnfast.GRU(3, 3, rng=0)
     io.save(tmp_path / f"model{suffix}", rnnfast.Sequential(a=gru, b=gru))
@@ -234,8 +242,8 @@ def test_values(suffix: str, tmp_path: Path) -> None:
         assert io.load(path) == single
     io.save(path, np.arange(3))
     assert_array_equal(io.load(path), np.arange(3))
-    io.save(path, [np.arange(3), (np.ones(2),)])
-    assert_array_equal(io.load(path)[1][0], np.ones(2))
+    io.save(path, [np.arange(3), np.zeros(1), (np.ones(2),)])
+    assert_array_equal(io.load(path)[2][0], np.ones(2))
 
 
 @every_suffix
@@ -252,6 +260,8 @@ def test_arrays(suffix: str, tmp_path: Path) -> None:
     }
     io.save(tmp_path / f"arrays{suffix}", arrays)
     assert_same_bits(io.load(tmp_path / f"arrays{suffix}"), arrays)
+    io.save(tmp_path / f"arrays{suffix}", {"w": np.arange(3, dtype=">i2")})
+    assert_same_bits(io.load(tmp_path / f"arrays{suffix}"), {"w": np.arange(3, dtype=np.int16)})
     io.save(tmp_path / f"arrays{suffix}", {})
     assert io.load(tmp_path / f"arrays{suffix}") == {}
 
@@ -276,12 +286,16 @@ def test_other_programs_read_the_files(tmp_path: Path) -> None:
         assert_same_bits(safetensors.numpy.load_file(tmp_path / "a.safetensors"), chain.params)
         io.save(tmp_path / "a.npz", what)
         with np.load(tmp_path / "a.npz") as file:
+            assert ("rnnfast.json" in file.files) == (what is chain)
             found = {name: file[name] for name in file.files if name != "rnnfast.json"}
         assert_same_bits(found, chain.params)
     io.save(tmp_path / "run.safetensors", model=chain, adam=optim.Adam(chain.params), epoch=1)
     names = {f"model.{name}" for name in chain.params} | {"adam.step"}
     names |= {f"adam.{slot}.{name}" for slot in "mv" for name in chain.params}
     assert set(safetensors.numpy.load_file(tmp_path / "run.safetensors")) == names
+    io.save(tmp_path / "list.safetensors", [np.ones(1), {"k": (np.ones(2),)}])
+    names = {"what.0", "what.1.k.0"}
+    assert set(safetensors.numpy.load_file(tmp_path / "list.safetensors")) == names
 
 
 @every_suffix
@@ -294,6 +308,15 @@ def test_other_programs_write_the_files(suffix: str, tmp_path: Path) -> None:
     other = rnnfast.LSTM(3, 4, rng=1)
     other.load(io.load(path))
     assert_same_bits(other.params, lstm.params)
+
+
+def test_members_of_npz_in_another_order(tmp_path: Path) -> None:
+    lstm = rnnfast.LSTM(3, 4, rng=0)
+    io.save(tmp_path / "a.npz", lstm)
+    with ZipFile(tmp_path / "a.npz") as old, ZipFile(tmp_path / "b.npz", "w") as new:
+        for name in reversed(old.namelist()):
+            new.writestr(name, old.read(name))
+    assert_same_bits(io.load(tmp_path / "b.npz").params, lstm.params)
 
 
 # ------------------------------------------------------------------ whole at every moment

@@ -14,7 +14,7 @@ from layer_problems import B, T
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import Array, assert_same_bits, ragged
 from rnnfast import GRU, LSTM, Dense, Dropout, Sequential, optim
-from rnnfast.layers import Call, Gradients, Layer
+from rnnfast.layers import Call, Gradients, Layer, Stream
 
 
 def mean_of_the_docstring() -> type[Layer]:
@@ -158,6 +158,40 @@ def test_parameters_of_ones_own() -> None:
     assert pullback_of(layer, x)(y, skip=("weight",)).params == {}
     assert Mean().params == {}
     assert Mean().num_parameters == 0
+
+
+class Sum(Scale):
+    """A layer whose stream adds up what came."""
+
+    def stream(self, batch: int = 1) -> Stream:
+        return SumStream(np.zeros((batch, 3), np.float32))
+
+
+class SumStream(Stream):
+    state: Any = None
+
+    def __init__(self, start: Array) -> None:
+        self.state, self.batch = start, len(start)
+
+    def step(self, x_t: Array, out: Array | None = None) -> Array:
+        self.state = self.state + x_t
+        return self.state  # type: ignore[no-any-return]
+
+    def reset(self, rows: Any = None) -> None:
+        self.state = np.zeros_like(self.state)
+
+    def reload(self) -> None:
+        pass
+
+
+def test_stream_of_ones_own_inside_a_chain() -> None:
+    s, x_t = Sequential(Dropout(), Sum(3)).stream(2), np.ones((2, 3), np.float32)
+    assert_array_equal(s.step(x_t), 1)
+    s.state = (None, 2 * x_t)
+    assert_array_equal(s.step(x_t), 3)
+    with pytest.raises(ValueError, match=r"^state\[1\] has shape \(1, 3\), expected \(2, 3\)"):
+        s.state = (None, x_t[:1])
+    assert_array_equal(s.state[1], 3)
 
 
 def pullback_of(layer: Layer, x: Array) -> Any:

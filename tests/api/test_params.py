@@ -105,8 +105,9 @@ def test_row_gradient() -> None:
         assert_array_equal(twin.dense(), grad.dense())
         assert not np.shares_memory(twin.values, grad.values)
     assert repr(grad) == "RowGradient(3 rows of a float32 table (5, 2))"
-    empty = RowGradient(np.empty(0, np.int64), np.empty((0, 2)), (5, 2))
-    assert_array_equal(empty.dense(), np.zeros((5, 2)))
+    for N in (5, 0):
+        empty = RowGradient(np.empty(0, np.int64), np.empty((0, 2)), (N, 2))
+        assert_array_equal(empty.dense(), np.zeros((N, 2)))
 
 
 rows, values = np.array([0, 2]), np.ones((2, 3))
@@ -123,6 +124,10 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: RowGradient(rows, values, (2, 3)), ValueError, r"^rows is \[0 2\], expected ascend"),
     (lambda: RowGradient(rows[::-1], values, (5, 3)), ValueError, r"^rows is \[2 0\], expected"),
     (lambda: RowGradient(rows * 0, values, (5, 3)), ValueError, r"^rows is \[0 0\], expected asc"),
+    (
+        lambda: RowGradient(np.array([0, 3, 3]), np.ones((3, 3)), (5, 3)), ValueError,
+        r"^rows is \[0 3 3\], expected ascending",
+    ),
     (lambda: RowGradient(rows - 1, values, (5, 3)), ValueError, r"^rows is \[-1  1\], expected"),
     (lambda: RowGradient(rows, values, (5,)), ValueError, r"^shape is \(5,\), expected a tuple"),
     (lambda: RowGradient(rows, values, (5, 3.0)), TypeError, r"^shape\[1\] is 3.0, expected an in"),

@@ -87,7 +87,7 @@ def test_freeze_and_unfreeze(name: str) -> None:
         ):
             layer.load(layer.params)
     layer.unfreeze()
-    for p in layer.params.values():
+    for p in (*layer.params.values(), *copy.deepcopy(layer).params.values()):
         p[...] = 0.0
     if layer.params:
         assert not np.array_equal(layer(x)[0], y)
@@ -187,6 +187,24 @@ OPTIONS: list[tuple[type[Layer], dict[str, Any]]] = [
     ),
     (rnnfast.Dropout, {"p": 0.25, "dtype": "float64"}),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [rnnfast.RNN, rnnfast.LSTM, rnnfast.GRU])
+def test_arguments_left_out(kind: type[Layer]) -> None:
+    own = {rnnfast.RNN: {"activation": "tanh"}, rnnfast.LSTM: {"peephole": False}}
+    shared = {
+        "input_size": 3, "hidden_size": 4, "num_layers": 1, "bias": True, "batch_first": False,
+        "dropout": 0.0, "bidirectional": False, "dtype": "float32",
+    }  # fmt: skip
+    assert kind(3, 4).config() == shared | own.get(kind, {"reset": "after"})  # type: ignore[call-arg]
+    one, two, other = (kind(3, 4, rng=seed) for seed in (1, 1, 2))  # type: ignore[call-arg]
+    assert_same_bits(one.params, two.params)
+    assert not np.array_equal(one.params["bias_ih_l0"], other.params["bias_ih_l0"])
+    assert Recurrent("lstm", 3, 4).config() == shared | {"cell": "lstm"}
+
+
+def test_names_without_bias() -> None:
+    assert list(rnnfast.GRU(3, 4, bias=False).params) == ["weight_ih_l0", "weight_hh_l0"]
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIONS)

@@ -98,6 +98,21 @@ def test_checkpoint_changes_no_result(cell: str) -> None:
     assert_close(problem.vjp(checkpoint=True), problem.vjp(), 1e-13)
 
 
+def test_no_checkpoint_unless_told_otherwise() -> None:
+    layer, x = rnnfast.LSTM(3, 8, rng=1), np.ones((200, 2, 3), np.float32)
+    dy, (_, _, pullback) = layer(x)[0], layer.vjp(x, checkpoint=False)
+    assert_same_bits(layer.vjp(x)[2](dy).params, pullback(dy).params)
+
+
+@every_cell
+def test_end_only_without_a_gradient_of_the_state(cell: str) -> None:
+    problem = make_layer_problem(make_layer(cell, "two directions"), "end only")
+    _, _, pullback = problem.layer.vjp(problem.x, return_sequence=False)
+    zero = problem.tree(tuple(np.zeros_like(part) for part in problem.dstate))
+    want = pullback(problem.dy, zero, retain=True)
+    assert_same_bits(pullback(problem.dy).params, want.params)
+
+
 @every_stack
 def test_outputs_are_c_contiguous(stack: str) -> None:
     problem = make_layer_problem(make_layer("lstm", stack))

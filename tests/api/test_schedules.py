@@ -90,6 +90,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: schedules.cosine(1.0, 1, end=math.nan), ValueError,
         r"end is nan, expected a number in \[0, inf\)",
     ),
+    (lambda: schedules.step_decay(-1.0, 1), ValueError, "lr is -1.0, expected a number in"),
     (lambda: schedules.step_decay(1.0, 0), ValueError, "every is 0, expected an integer >= 1"),
     (lambda: schedules.step_decay(1.0, 1)(-1), ValueError, "step is -1, expected an integer >= 0"),
     (

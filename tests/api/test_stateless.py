@@ -182,7 +182,7 @@ def test_sparse_embedding(lengths: Any) -> None:
     assert_array_equal(grad.dense(), want)
     none = sparse.vjp(ids[:0])[2](dy[:0]).params["weight"]
     assert none.rows.size == 0
-    assert none.shape == (50, 2)
+    assert (none.shape, none.dtype) == ((50, 2), np.float32)
     chain = rnnfast.Sequential(emb=sparse, rnn=rnnfast.GRU(2, 3, rng=1))
     y, _, pullback = chain.vjp(ids)
     assert isinstance(pullback(y).params["emb.weight"], rnnfast.RowGradient)
@@ -267,6 +267,13 @@ def test_gradient_through_dropout(name: str) -> None:
             array[index] = kept
             # The differences' own error is about 1e-10 from h**2, and eps / h.
             assert gradient[index] == pytest.approx((above - below) / 2e-5, abs=2e-9)
+
+
+def test_dense_of_one_input() -> None:
+    layer = rnnfast.Dense(1, 1000, rng=1)
+    assert 0.95 < np.abs(layer.params["weight"]).max() <= 1
+    y, _, pullback = layer.vjp(np.ones((2, 1), np.float32))
+    assert list(pullback(y, skip="weight").params) == ["bias"]
 
 
 def test_masks_of_a_chain_differ() -> None:

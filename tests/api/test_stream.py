@@ -213,13 +213,23 @@ def test_streams_without_a_state_check_their_batch() -> None:
                 layer.stream(batch)  # type: ignore[arg-type]
         s = layer.stream(2)
         s.step(x_t)
-        for rows, words in (([99], "^rows has 99, expected 0 <= row < B = 2"), ([-1], "rows has")):
+        for rows, words in (([2], "^rows has 2, expected 0 <= row < B = 2"), ([-1], "rows has")):
             with pytest.raises(ValueError, match=words):
                 s.reset(rows)
         with pytest.raises(ValueError, match=r"^x_t has shape \(2,.*, expected \(B,.* B = 3"):
             layer.stream(3).step(x_t)
         with pytest.raises(ValueError, match=r"^x_t has shape .*, expected \(B,.* with B = 2"):
             s.step(x_t[0])
+
+
+def test_out_of_a_chain_of_any_size() -> None:
+    x_t, out = np.ones((2, I), np.float32), np.empty((2, I), np.float32)
+    assert rnnfast.Sequential(rnnfast.Dropout()).stream(2).step(x_t, out) is out
+    assert_array_equal(out, x_t)
+    assert rnnfast.Sequential(rnnfast.Dropout()).stream().step(x_t[0] + 1, out[0]).shape == (I,)
+    assert_array_equal(out[0], 2)
+    with pytest.raises(ValueError, match=r"^out has shape \(2, 3\), expected \(2, 4\)"):
+        rnnfast.Dense(I, 4).stream(2).step(x_t, out)
 
 
 def test_state_is_a_copy() -> None:
@@ -303,6 +313,7 @@ def test_bad_input_changes_no_state() -> None:
     chain, ids = chain_and_input()
     c = chain.stream(B)
     c.step(ids[0])
+    two = rnnfast.GRU(I, I, dtype="float64", rng=1).stream(2)
     read_only = np.empty((B, H))
     read_only.flags.writeable = False
     cases: list[tuple[Any, Any, type[Exception], str]] = [
@@ -324,6 +335,7 @@ def test_bad_input_changes_no_state() -> None:
         (lambda: c.reset([0, B]), c, ValueError, "^rows has 4, expected 0 <= row < B = 4"),
         (lambda: setattr(s, "state", x), s, TypeError, "state is a ndarray, expected a tuple of 2"),
         (lambda: setattr(s, "state", (x, x)), s, ValueError, r"state\[0\] has shape \(4, 3\)"),
+        (lambda: setattr(two, "state", x[:1]), two, ValueError, r"state has shape \(1, 3\), expe"),
         (lambda: c.step(ids[0] + 9), c, ValueError, "x contains the id"),
         (lambda: c.step(ids[0], np.empty((B, 3), "f")), c, ValueError, r"out has shape \(4, 3\)"),
         (lambda: c.step(ids[0], np.empty((B, 2))), c, TypeError, "out has dtype float64"),

@@ -65,6 +65,15 @@ def test_any_memory(F: ModuleType, cell: str, dtype: str, view: Callable[[Array]
 
 
 @every_cell
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_results_have_the_dtype_of_x(F: ModuleType, cell: str, dtype: str) -> None:
+    problem = make(cell, T, B, I, H, dtype=dtype)
+    none = problem.with_(b_a=None, b_aa=None, a0=None, c0=None, da=None, dc_T=None)
+    for results in (problem.run(F), problem.vjp(F), none.run(F), none.vjp(F)):
+        assert {value.dtype for value in results.values()} == {np.dtype(dtype)}
+
+
+@every_cell
 def test_broadcast(F: ModuleType, cell: str) -> None:
     """Strides of zero: one step, one sequence, one number, repeated."""
     problem = make(cell, T, B, I, H)

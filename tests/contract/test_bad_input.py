@@ -37,13 +37,14 @@ def refuse(F: ModuleType, problem: Problem, kind: type[Exception], words: str) -
 
 
 def wrong_shapes(array: Array) -> list[Array]:
-    """One axis longer, one shorter, one more, one fewer."""
+    """One axis longer, one shorter, one more, one fewer, none at all."""
     return [
         np.concatenate([array, array[:1]]),
         array[:-1],
         array[..., :-1],
         array[None],
         array.reshape(-1) if array.ndim > 1 else array[0:0],
+        np.zeros((), array.dtype),
     ]
 
 

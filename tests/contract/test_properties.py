@@ -141,6 +141,15 @@ def test_reverse_is_flip_forward_flip(F: ModuleType, cell: str) -> None:
 
 
 @every_cell
+def test_forwards_unless_told_otherwise(F: ModuleType, cell: str) -> None:
+    problem = make(cell, T, B, I, H)
+    a, _ = F.run(*problem.layer, peephole=problem.peephole)
+    assert_same_bits({"a": a}, {"a": problem.run(F)["a"]})
+    a, _, _ = F.run_vjp(*problem.layer, peephole=problem.peephole)
+    assert_same_bits({"a": a}, {"a": problem.run(F)["a"]})
+
+
+@every_cell
 @both_directions
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_checkpoint_gives_the_same(F: ModuleType, cell: str, reverse: bool, steps: int) -> None:
