@@ -57,6 +57,21 @@ bool test_large_weights(idx B) {
          right;
 }
 
+// A few rows in all are multiplied with the weights where they lie, unless those are packed
+// already.
+bool test_direct() {
+  bool right = true;
+  for (idx T = 1; T <= 6; ++T)
+    for (bool packed : {false, true}) {
+      rnnfast::Problem<float> p = {};
+      p.T = T, p.B = 1, p.I = 8, p.H = 64;
+      rnnfast::make_plan(p, 4, {}, false, packed);
+      right = expect(p.direct == (T <= 4 && !packed), "weights are not read where they are", 1) &&
+              right;
+    }
+  return right;
+}
+
 // Neighbours that cover all blocks, of widths that differ by one at most.
 bool test_panels(idx blocks, idx widest, idx multiple) {
   const rnnfast::Panels panels(blocks, widest, multiple);
@@ -88,6 +103,7 @@ bool test_panel_vectors(idx H) {
 int main() {
   bool right = expect(groups_of(0, 64) == 0 && groups_of(0, 512) == 0, "groups of nothing", 0);
   for (idx B = 1; B <= 300; ++B) right = test_small_weights(B) && test_large_weights(B) && right;
+  right = test_direct() && right;
   for (idx blocks = 0; blocks < 70; ++blocks)
     for (idx widest : {1, 2, 4})
       for (idx multiple : {1, 2}) right = test_panels(blocks, widest, multiple) && right;
