@@ -61,7 +61,8 @@ struct RmspropStep {
 };
 
 // One cell in one precision. Sizes are bytes, memory is 64-byte aligned. `pack` fills the problems'
-// packed, forward their tape, both of the sizes given here; `work` is free again after the call.
+// `packed`, as forward does where they are `unpacked`, and forward their `tape`, both of the sizes
+// given here; `work` is free again after the call.
 template <class R>
 struct CellKernels {
   const char* name;

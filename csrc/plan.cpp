@@ -11,7 +11,12 @@ namespace {
 // Enough rows that a group makes use of each weight it reads; but several groups of nearly equal
 // size, since threads take whole ones: of two, four and more threads all end together. Weights that
 // are large threads rather share: each then reads a part of them for many rows.
-idx group_count(idx B, idx weight_bytes) {
+// So do they where there are few steps, in which packing the weights takes as long as using them:
+// each packs its own part.
+idx group_count(idx T, idx B, idx weight_bytes) {
+  constexpr idx few_steps = 2, shared_weight_bytes = 48 * 1024, many_rows = 256;
+  if (T <= few_steps && B <= many_rows && weight_bytes >= shared_weight_bytes)
+    return std::min(B, idx(1));
   const bool large = weight_bytes > (idx(2) << 20);
   auto multiple = [&](idx n, idx rows) { return n * ((B + n * rows - 1) / (n * rows)); };
   if (large) return B <= 64 ? std::min(B, idx(1)) : multiple(2, 64);
@@ -68,7 +73,7 @@ double operations(idx steps, idx I, idx H, int gates) {
 // The time of a problem, as operations at full speed: a step of a group takes some, however small.
 template <class R>
 double effort(const Problem<R>& p, int gates, double steps) {
-  constexpr double least_of_gate = 2000;
+  constexpr double least_of_gate = 3500;
   const double rows = static_cast<double>(largest_group(p.B, p.groups));
   return std::max(steps * operations(1, p.I, p.H, gates), steps / rows * gates * least_of_gate);
 }
@@ -83,7 +88,7 @@ Plan make_plan(Problem<R>& p, int gates, const std::vector<idx>& lengths, bool c
   order_rows(plan, p.T, p.B, lengths);
   p.row = plan.row.data();
   p.length = plan.length.data();
-  p.groups = group_count(p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
+  p.groups = group_count(p.T, p.B, gates * p.H * p.H * static_cast<idx>(sizeof(R)));
   p.segment = segment_steps(p.T, checkpoint);
   p.direct = !packed && p.T * p.B <= direct_rows;
   for (idx n : plan.length) plan.steps += static_cast<double>(n);

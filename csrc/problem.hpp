@@ -61,6 +61,8 @@ struct Problem {
   R* dparam;               // (P, H)
   bool keep_saved;         // leave the forward pass's memory as it is, for another backward pass
 
+  // Whether the forward pass is to pack the weights first.
+  bool unpacked;
   // Memory for the weights, rearranged; and for what a forward pass leaves for the backward pass:
   // null, nothing is left.
   void* packed;

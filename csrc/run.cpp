@@ -11,7 +11,7 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
-// 1.5e6 operations take about 15 microseconds: less is over before a second thread has begun.
+// 2e6 operations take about 20 microseconds: less is over before a second thread has begun.
 std::atomic<double> parallel_operations{RunSettings().parallel_operations};
 std::atomic<bool> any_handover{RunSettings().any_handover};
 std::atomic<int> threads_of_last_call{1};

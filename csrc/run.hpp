@@ -15,7 +15,7 @@ namespace rnnfast {
 struct RunSettings {
   // Work below this stays on the calling thread, and each thread has half of it at least. 0: as
   // many threads as were wanted, for anything, and more than there are processors too.
-  double parallel_operations = 1.5e6;
+  double parallel_operations = 2e6;
   bool any_handover = false;  // threads share units however long their hand-over takes
 };
 RunSettings run_settings();

@@ -6,6 +6,7 @@
 #include "../gemm/panels.hpp"
 #include "chain.hpp"
 #include "layout.hpp"
+#include "packing.hpp"
 
 namespace rnnfast {
 namespace {
@@ -108,6 +109,17 @@ class ForwardPass {
     const ForwardScratch<Cell, R> leader(arena, sizes_);
     for (int i = 0; i < Cell::states; ++i) scratch_.state[i] = leader.state[i];
     scratch_.saved = leader.saved;
+  }
+
+  // Packs the weights of the units that this thread owns.
+  void pack_own_units(const Control& control) const {
+    if (p_.direct) return;
+    for_each_stage<Cell>([&](auto s) {
+      const Own& own = own_[s];
+      for_each_panel(own.panels, own.first, own.last, false, [&](idx block, int blocks) {
+        if (!control.interrupted(control.team)) pack_panel_of<s>(p_, packed_, block, blocks);
+      });
+    });
   }
 
   // Copies the initial states into `state`, padded with 0.

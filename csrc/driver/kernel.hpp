@@ -27,7 +27,9 @@ struct Kernel {
       const P& p = stack.problem[k];
       const S sizes(p);
       Arena arena(p.packed);
-      pack_weights(p, sizes, control, Packed<Cell, R>(arena, sizes, p));
+      const Packed<Cell, R> packed(arena, sizes, p);
+      pack_vectors(p, sizes, packed);
+      pack_matrices(p, sizes, control, packed);
     });
   }
 
@@ -61,6 +63,8 @@ struct Kernel {
     const S& common = passage.member[0].sizes;
     const Chains chains(stack, common.groups, false);
     for (idx i = 0; i < chains.count(); ++i) passage.progress[i].steps = 0;
+    const bool unpacked = stack.problem[0].unpacked;
+    if (unpacked) pack_before(stack, passage, control);
     run_chains(control, chains, common.teams(control.threads, chains.side_by_side()),
                common.step_time, passage.meetings, [&](idx i, Gang& gang, int slot, int leader) {
                  const Chain chain = chains[i];
@@ -70,11 +74,23 @@ struct Kernel {
                  ForwardPass<Cell, R> pass(m.p, m.sizes, gang, link, m.packed, chain.group,
                                            memory.scratch.of(slot));
                  if (m.sizes.sliced) pass.share_states(memory.scratch.of(leader));
+                 if (m.sizes.sliced && unpacked) pass.pack_own_units(control);
                  if (m.tapes == nullptr) return pass.discard(nullptr);
                  if (m.sizes.checkpoints) return pass.discard(m.tapes[chain.group].state);
                  pass.begin(m.tapes[chain.group].state);
                  pass.keep(m.tapes[chain.group], 0, m.p.T, true);
                });
+  }
+
+  // Packs the weights before the chains run; but where these own the units, they pack them too, and
+  // each thread has what it reads in its own cache.
+  static void pack_before(const Stack<R>& stack, const Passage<Cell, R>& passage,
+                          const Control& control) {
+    for_problems(stack, control, [&](idx k) {
+      const Member<Cell, R>& m = passage.member[k];
+      pack_vectors(m.p, m.sizes, m.packed);
+      if (!m.sizes.sliced) pack_matrices(m.p, m.sizes, control, m.packed);
+    });
   }
 
   // ---- backward

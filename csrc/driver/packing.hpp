@@ -46,27 +46,38 @@ void pack_bias(const Problem<R>& p, const Sizes<Cell, R>& sizes, R* out) {
   add(p.b_aa, St::r);
 }
 
+// Biases and per-unit parameters.
 template <class Cell, class R>
-void pack_weights(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Control& control,
-                  const Packed<Cell, R>& packed) {
-  for_each_stage<Cell>([&](auto s) {
-    using St = Stage<Cell, s>;
-    pack_bias<St>(p, sizes, packed.bias_x);
-    if (p.direct) return;
-    auto pack_side = [&](const R* w, idx K, const Side& side, R* out) {
-      for_panels(control, sizes.template panels<St>(), St::gates * K, [&](idx first, int n) {
-        pack_gates(w, p.H, K, side.gate, St::gates, first, n,
-                   out + first * St::gates * lanes<R> * K);
-      });
-    };
-    pack_side(p.W_ax, p.I, St::x, packed.W_ax[s]);
-    pack_side(p.W_aa, p.H, St::r, packed.W_aa[s]);
-  });
+void pack_vectors(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Packed<Cell, R>& packed) {
+  for_each_stage<Cell>([&](auto s) { pack_bias<Stage<Cell, s>>(p, sizes, packed.bias_x); });
   for (idx i = 0; i < Cell::params; ++i) {
     R* const to = packed.param + i * sizes.units;
     copy_row(p.param == nullptr ? nullptr : p.param + i * p.H, to, p.H);
     clear_row(to + p.H, sizes.units - p.H);
   }
+}
+
+// One panel of both matrices of stage s.
+template <int s, class Cell, class R>
+void pack_panel_of(const Problem<R>& p, const Packed<Cell, R>& packed, idx first, int blocks) {
+  using St = Stage<Cell, s>;
+  auto pack_side = [&](const R* w, idx K, const Side& side, R* out) {
+    pack_gates(w, p.H, K, side.gate, St::gates, first, blocks,
+               out + first * St::gates * lanes<R> * K);
+  };
+  pack_side(p.W_ax, p.I, St::x, packed.W_ax[s]);
+  pack_side(p.W_aa, p.H, St::r, packed.W_aa[s]);
+}
+
+template <class Cell, class R>
+void pack_matrices(const Problem<R>& p, const Sizes<Cell, R>& sizes, const Control& control,
+                   const Packed<Cell, R>& packed) {
+  if (p.direct) return;
+  for_each_stage<Cell>([&](auto s) {
+    using St = Stage<Cell, s>;
+    for_panels(control, sizes.template panels<St>(), St::gates * (p.I + p.H),
+               [&](idx first, int blocks) { pack_panel_of<s>(p, packed, first, blocks); });
+  });
 }
 
 // The same weights for the products that carry deltas back.

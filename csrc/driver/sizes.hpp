@@ -119,8 +119,7 @@ struct Sizes {
         group_rows(groups == 0 ? 0 : (p.B + groups - 1) / groups),
         sums_size(larger(group_rows * max_vectors * lanes<R>, sums_bytes / idx(sizeof(R)))),
         chunk(p.handover > 0 ? smaller(p.handover, input_chunk(p)) : input_chunk(p)),
-        sliced(groups == 1 &&
-               smaller(blocks / least_thread_blocks, weight_bytes(p.H) / slice_bytes) > 1),
+        sliced(groups == 1 && may_slice()),
         step_time(static_cast<double>(weight_bytes(p.H)) *
                   (group_rows < few_rows ? 1 / few_rows_speed
                                          : static_cast<double>(group_rows) / row_speed)),
@@ -147,8 +146,13 @@ struct Sizes {
     const idx rows = input_bytes / (input_step * static_cast<idx>(sizeof(R)));
     return steps_of(p, larger(rows, least_chunk_rows));
   }
-  // Where threads share the units they are so divided that two threads get as much.
-  idx panel_multiple() const { return sliced ? 2 : 1; }
+  // Whether the weights are worth sharing between threads.
+  bool may_slice() const {
+    return smaller(blocks / least_thread_blocks, weight_bytes(H) / slice_bytes) > 1;
+  }
+  // Where threads may share the units they are so divided that two get as much. The number of rows
+  // plays no part: the weights may have been packed for another one.
+  idx panel_multiple() const { return may_slice() ? 2 : 1; }
   // Of the weights of a stage.
   template <class St>
   Panels panels() const {

@@ -42,12 +42,13 @@ py::tuple run_typed(const CallArguments& a, const std::vector<const PackedWeight
   PythonRunner runner(call.plan.operations);
   const auto work = sections.add(call.cell->forward_work(call.stack(), runner.threads()));
   CallMemory memory(sections.size());
-  for (std::size_t k = 0; k < call.problems.size(); ++k)
+  for (std::size_t k = 0; k < call.problems.size(); ++k) {
+    call.problems[k].unpacked = !is_packed;
     call.problems[k].packed =
         is_packed ? packed[k]->memory.get() : sections.of(memory.get(), at[k]);
+  }
   call.want_results(a, false, static_cast<R*>(sections.of(memory.get(), between)));
   runner.run([&](const Control& control) {
-    if (!is_packed) call.cell->pack(call.stack(), control);
     call.cell->forward(call.stack(), control, sections.of(memory.get(), work));
   });
   auto [a_out, state] = call.results();

@@ -75,16 +75,15 @@ class PullbackOf : public Pullback {
         sections.add(sizeof(R) * static_cast<std::size_t>(call_.between_size(true)));
     kept_ = std::make_shared<Memory>(sections.size());
     for (std::size_t k = 0; k < packed.size(); ++k) {
+      call_.problems[k].unpacked = true;
       call_.problems[k].packed = sections.of(*kept_, packed[k]);
       call_.problems[k].tape = sections.of(*kept_, tape[k]);
     }
     call_.want_results(a, true, static_cast<R*>(sections.of(*kept_, between)));
     PythonRunner runner(call_.plan.operations);
     Memory work(call_.cell->forward_work(call_.stack(), runner.threads()));
-    runner.run([&](const Control& control) {
-      call_.cell->pack(call_.stack(), control);
-      call_.cell->forward(call_.stack(), control, work.get());
-    });
+    runner.run(
+        [&](const Control& control) { call_.cell->forward(call_.stack(), control, work.get()); });
     auto [a_out, state] = call_.results();
     return py::make_tuple(a_out, state);
   }

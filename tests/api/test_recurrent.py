@@ -64,6 +64,19 @@ def test_frozen_gives_the_same_bits(cell: str, stack: str, mode: str) -> None:
     assert_same_bits(problem.vjp(), gradients)
 
 
+@pytest.mark.parametrize("T", [1, 2, 9])
+@pytest.mark.parametrize("H", [70, 134, 210, 260])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru_after", "gru_before"])
+def test_frozen_weights_serve_any_batch(cell: str, H: int, T: int) -> None:
+    """They are packed once, before it is known how many rows will be divided into what groups."""
+    layer = Recurrent(cell, 5, H, 2, rng=1)
+    inputs = [np.random.default_rng(B).standard_normal((T, B, 5), "f4") for B in (1, 7, 9, 40)]
+    want = [layer(x)[0] for x in inputs]
+    layer.freeze()
+    for x, y in zip(inputs, want, strict=True):
+        assert_close({"y": layer(x)[0]}, {"y": y}, 1e-5)
+
+
 def test_frozen_uses_its_packed_weights() -> None:
     """Writing past the protection, through a view made before, goes unnoticed until unfreeze."""
     problem = make_layer_problem(make_layer("lstm", "deep, both, batch first"))

@@ -63,11 +63,11 @@ class StackOfLayers {
       return memory.back()->data();
     };
     for (rnnfast::Problem<R>& p : problems_) {
+      p.unpacked = true;
       p.packed = take(k_.packed_size(p));
       p.tape = training ? take(k_.tape_size(p)) : nullptr;
     }
     const rnnfast::Stack<R> stack = {s_.layers, s_.directions, problems_.data()};
-    k_.pack(stack, control);
     k_.forward(stack, control, take(k_.forward_work(stack, control.threads)));
     if (training) k_.backward(stack, control, take(k_.backward_work(stack, control.threads)));
     std::vector<R> found;
