@@ -11,7 +11,7 @@ namespace {
 // are written by one thread while the others look at them.
 struct alignas(64) Meeting {
   idx arrived;
-  idx stop;
+  idx stop;  // `arrived` at the meeting that decides to stop; 0: none has
   char apart[128 - 2 * sizeof(idx)];
 };
 
@@ -50,13 +50,17 @@ class Gang {
       wait_a_turn(*control_, turn);
   }
 
-  // Whether to stop, as the leading thread finds; all threads get the same answer.
+  // Whether to stop, as the leading thread finds; all threads get the same answer. It is that of
+  // one meeting: the leader may be on its way to the next before another thread has read it.
   bool stopped() {
     if (size_ == 1) return control_->interrupted(control_->team);
-    if (leads() && control_->interrupted(control_->team))
-      __atomic_store_n(&meeting_->stop, 1, __ATOMIC_RELEASE);
+    if (leads() && !stop_found_ && control_->interrupted(control_->team)) {
+      stop_found_ = true;
+      __atomic_store_n(&meeting_->stop, round_ + size_, __ATOMIC_RELEASE);
+    }
     wait();
-    return __atomic_load_n(&meeting_->stop, __ATOMIC_ACQUIRE) != 0;
+    const idx stop = __atomic_load_n(&meeting_->stop, __ATOMIC_ACQUIRE);
+    return stop != 0 && stop <= round_;
   }
 
  private:
@@ -64,6 +68,7 @@ class Gang {
   int rank_ = 0, size_ = 1;
   Meeting* meeting_ = nullptr;
   idx round_ = 0;
+  bool stop_found_ = false;  // by the leader
 };
 
 // How the threads of a call are divided among its chains, where these share out no rows.
