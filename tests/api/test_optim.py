@@ -227,3 +227,22 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_bad_input(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=f"^{words}"):
         call()
+
+
+def test_parameters_side_by_side() -> None:
+    """Views of one array that have no element in common."""
+    w = np.zeros((4, 3))
+    optim.SGD({"a": w[:2], "b": w[2:]}, lr=1.0).step({"a": np.ones((2, 3)), "b": -np.ones((2, 3))})
+    assert_array_equal(w[:, 0], [-1, -1, 1, 1])
+
+
+def test_optimiser_without_state() -> None:
+    class Sign(optim.Optimizer):
+        def _update(self, p: Any, g: Any, state: Any, lr: float, decay: float) -> None:
+            assert state == []
+            for p_k, g_k in zip(p, g, strict=True):
+                p_k -= lr * np.sign(g_k)
+
+    w = np.zeros(2)
+    Sign({"w": w}, 0.5, 0.0, None).step({"w": np.array([3.0, -2.0])})
+    assert_array_equal(w, [-0.5, 0.5])
