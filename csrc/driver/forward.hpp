@@ -122,6 +122,14 @@ class ForwardPass {
     });
   }
 
+  // What lies past the end of a sequence is 0: for the caller, since no other layer reads it.
+  void zero_past_the_end() const {
+    if (p_.a == nullptr || !gang_.leads()) return;
+    for (idx r = 0; r < g_.rows; ++r)
+      for (idx t = g_.length[r]; t < p_.T; ++t)
+        clear_row(p_.a + t * p_.a_t + g_.row[r] * p_.a_b, p_.H);
+  }
+
   // Copies the initial states into `state`, padded with 0.
   void begin(R* const (&state)[Cell::states]) {
     for (int i = 0; i < Cell::states && gang_.leads(); ++i)
@@ -211,10 +219,7 @@ class ForwardPass {
   void run(idx first, idx last, bool results, View&& view) {
     if (last > g_.steps) last = g_.steps;
     idx active = g_.active(first, g_.rows);
-    if (results && gang_.leads()) {
-      zero_past_the_end();
-      if (first == 0) finish(active, g_.rows, nullptr);
-    }
+    if (results && first == 0 && gang_.leads()) finish(active, g_.rows, nullptr);
     StepRows<R> rows = same_in_all_steps();
     for (idx from = first; from < last; from += sizes_.chunk) {
       const idx to = from + sizes_.chunk < last ? from + sizes_.chunk : last;
@@ -285,13 +290,6 @@ class ForwardPass {
             state != nullptr ? state[i] + r * sizes_.state_step : g_.state_row(p_, p_.state0[i], r);
         copy_row(from, g_.state_row(p_, p_.state_T[i], r), p_.H);
       }
-  }
-
-  void zero_past_the_end() const {
-    if (p_.a == nullptr) return;
-    for (idx r = 0; r < g_.rows; ++r)
-      for (idx t = g_.length[r]; t < p_.T; ++t)
-        clear_row(p_.a + t * p_.a_t + g_.row[r] * p_.a_b, p_.H);
   }
 
   const Problem<R>& p_;

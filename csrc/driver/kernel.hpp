@@ -75,6 +75,7 @@ struct Kernel {
                                            memory.scratch.of(slot));
                  if (m.sizes.sliced) pass.share_states(memory.scratch.of(leader));
                  if (m.sizes.sliced && unpacked) pass.pack_own_units(control);
+                 if (chain.layer + 1 == stack.layers) pass.zero_past_the_end();
                  if (m.tapes == nullptr) return pass.discard(nullptr);
                  if (m.sizes.checkpoints) return pass.discard(m.tapes[chain.group].state);
                  pass.begin(m.tapes[chain.group].state);
@@ -123,12 +124,13 @@ struct Kernel {
         memory.work[k].gradients[i].add_to_callers(stack.problem[k]);
   }
 
-  // dx past a sequence's end, and what is added to.
+  // The caller's dx past a sequence's end, and what is added to.
   static void clear_gradients(const BackwardMemory<Cell, R>& memory, idx k,
                               const Control& control) {
     const P& p = memory.passage.member[k].p;
     const S& sizes = memory.passage.member[k].sizes;
-    for (idx b = 0; p.dx != nullptr && b < p.B && !control.interrupted(control.team); ++b)
+    const bool callers = k == 0 && p.dx != nullptr;  // what other layers take is not read there
+    for (idx b = 0; callers && b < p.B && !control.interrupted(control.team); ++b)
       for (idx t = p.length[b]; t < p.T; ++t) clear_row(p.dx + t * p.dx_t + p.row[b] * p.dx_b, p.I);
     // the first chunk of steps writes dW_ax and dW_aa, the others add to them
     if (sizes.groups != 1)
