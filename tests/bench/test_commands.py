@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 import rnnfast
+from fresh_process import process_and_budget
 from rnnfast.bench import cli, conditions, memory
 from rnnfast.bench.conditions import Condition
 from rnnfast.bench.timing import Timing
@@ -107,10 +108,6 @@ def test_a_fresh_process() -> None:
     assert found[0] != os.getpid()
     assert found[1] == 0.5
     assert condition.most(found[0]) == 1.1
-
-
-def process_and_budget(budget: float) -> tuple[float, float]:
-    return os.getpid(), budget
 
 
 def test_beside_pools() -> None:

@@ -10,6 +10,7 @@ import argparse
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -154,8 +155,8 @@ def in_a_fresh_process(measure: Callable[[float], Any], most: float) -> Conditio
     """Threads that a process has started, and others' pools, stay for as long as it lives."""
 
     def apart(budget: float) -> tuple[float, float] | None:
-        with get_context("spawn").Pool(1) as pool:
-            found: tuple[float, float] | None = pool.apply(measure, (budget,))
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            found: tuple[float, float] | None = pool.submit(measure, budget).result()
         return found
 
     return Condition(apart, lambda seconds: most)
