@@ -14,8 +14,11 @@ std::atomic<unsigned long> main_thread{0};
 }  // namespace
 
 void find_main_thread() {
-  main_thread =
-      py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  // where nobody has imported threading yet, there is no other thread of Python's
+  const py::object threading = py::module_::import("sys").attr("modules").attr("get")("threading");
+  main_thread = threading.is_none()
+                    ? PyThread_get_thread_ident()
+                    : threading.attr("main_thread")().attr("ident").cast<unsigned long>();
   // in a forked child the only thread is the main one
   pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
 }
