@@ -106,11 +106,12 @@ def test_threads_take_part(every_size_shared: None) -> None:
     problem = make_problem("lstm", "float32", 2, 256, 64)
     stream = native(problem)
     _rnnfast.set_num_threads(2)
-    took_part = set()
-    for _ in range(200):
+    end = time.monotonic() + 30  # a busy machine may have no second thread to spare before
+    took_part = 1
+    while took_part < 2 and time.monotonic() < end:
         stream.step(problem.x[0])
-        took_part.add(_rnnfast._last_threads())
-    assert 2 in took_part
+        took_part = _rnnfast._last_threads()
+    assert took_part == 2
     _rnnfast.set_num_threads(1)
     stream.step(problem.x[0])
     assert _rnnfast._last_threads() == 1
